@@ -1,0 +1,65 @@
+"""Errors named by who can act on them.
+
+Each carries a stable ``code`` for programs, a ``message`` that says what happened and a
+``hint`` that says what to do next. The same codes travel over HTTP and in events.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SelenographError(Exception):
+    """Base of every expected failure. Anything else that is raised is a bug."""
+
+    kind: ClassVar[str] = "internal"
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, code: str, message: str, hint: str = "", *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.retryable = retryable
+
+    def __str__(self) -> str:
+        text = f"{self.code}: {self.message}"
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class CheckpointError(SelenographError):
+    """The files of a model are missing, damaged, lying or not supported."""
+
+    kind = "checkpoint"
+    http_status = 422
+
+
+class ResourceError(SelenographError):
+    """This machine cannot do it now: memory, disk, port, device, or a queue that is full."""
+
+    kind = "resource"
+    http_status = 503
+
+
+class RequestError(SelenographError):
+    """The caller's request is wrong: malformed, too long, or naming what does not exist."""
+
+    kind = "request"
+    http_status = 400
+
+
+class Aborted(SelenographError):
+    """The work was stopped on request before it was done."""
+
+    kind = "aborted"
+    http_status = 499
+
+    def __init__(self, message: str = "stopped on request") -> None:
+        super().__init__("aborted", message)
+
+
+class EngineLost(SelenographError):
+    """The engine process ended or stopped answering."""
+
+    kind = "engine_lost"
+    http_status = 502

@@ -1,0 +1,1 @@
+"""The window: draws what the core publishes and turns clicks into commands."""
