@@ -175,7 +175,7 @@ class TokenLogprob(msgspec.Struct, frozen=True):
     token: str
     logprob: float
     bytes: tuple[int, ...] | None = None
-    top_logprobs: tuple["TokenLogprob", ...] = ()
+    top_logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class Logprobs(msgspec.Struct, frozen=True):
@@ -293,7 +293,7 @@ class EngineStatus(msgspec.Struct, frozen=True):
 
 
 class EngineEvent(msgspec.Struct, frozen=True):
-    """One item of ``GET /engine/events`` (SSE): ``status`` on each change and about once a second."""
+    """One item of ``GET /engine/events`` (SSE): on each change and about once a second."""
 
     kind: Literal["status"]
     status: EngineStatus

@@ -1,0 +1,336 @@
+"""The event spine: the one union that journal, window, terminal and tests all read.
+
+An :class:`Event` is a flat record; ``span`` and ``parent`` ids make the tree. The journal appends
+an event to SQLite *before* anybody sees it, and what is on screen is ``fold(state, event)``
+(:mod:`app.state`).
+
+Order within a conversation (``seq`` rises by one):
+``TurnBegin (StepBegin ModelCallBegin (PartBegin PartDelta* PartEnd)* ModelCallEnd
+(ToolProposed [ApprovalAsked ApprovalAnswered] [ToolStarted ToolOutput*] ToolEnded)* StepEnd)*
+[Interrupted | Failed] TurnEnd``. Every ToolProposed is followed by a ToolEnded, whatever happens,
+so that the history stays valid for the chat template.
+
+Parts are stored merged: the journal upserts the open part (``PartSnapshot``) at most every 500 ms
+and drops raw ``PartDelta``s; live subscribers get every delta. Both folds end in the same state.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from engine.protocol import ChatMessage, Timings, ToolSpec, Usage
+
+SCHEMA = 1
+
+PartKind = Literal["reasoning", "text", "tool_call"]
+TurnStatus = Literal["running", "answered", "stopped", "failed", "budget"]
+Cause = Literal["user", "budget", "shutdown", "engine_lost"]
+StopMode = Literal["now", "after_step"]
+Decision = Literal["once", "run", "always", "deny"]
+ToolStatus = Literal["ok", "error", "denied", "cancelled"]
+Effort = Literal["fast", "standard", "deep"]
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """Limits of one turn; 0 means no limit. Tokens are completion tokens over all steps."""
+
+    steps: int = 50
+    tokens: int = 0
+    seconds: float = 0.0
+    step_tokens: int = 0
+    """Completion tokens of a single model call; 0: what the context leaves."""
+
+
+class RunSettings(msgspec.Struct, frozen=True):
+    """What a turn is run with; stored with the turn so that it can be run again."""
+
+    backend: str = "local"
+    """``local`` (our engine) or the id of a remote endpoint in the settings."""
+    model: str = ""
+    effort: Effort = "standard"
+    tools: tuple[str, ...] = ("calculator", "python", "list_files", "read_file", "search_files")
+    budget: Budget = Budget()
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    system_prompt: str = ""
+
+
+# -- conversation ------------------------------------------------------------------------------
+
+
+class ConversationCreated(msgspec.Struct, frozen=True, tag="conversation.created"):
+    title: str
+    folder: str = ""
+    """The folder that file tools may read; empty: none chosen."""
+
+
+class ConversationRenamed(msgspec.Struct, frozen=True, tag="conversation.renamed"):
+    title: str
+
+
+class ConversationFolderChanged(msgspec.Struct, frozen=True, tag="conversation.folder"):
+    folder: str
+
+
+class ConversationDeleted(msgspec.Struct, frozen=True, tag="conversation.deleted"):
+    """Hidden from the list; ``ConversationRestored`` undoes it."""
+
+
+class ConversationRestored(msgspec.Struct, frozen=True, tag="conversation.restored"):
+    pass
+
+
+# -- turn and step -----------------------------------------------------------------------------
+
+
+class TurnBegin(msgspec.Struct, frozen=True, tag="turn.begin"):
+    """A user message and the run that answers it. ``turn`` is the run id.
+
+    ``parent`` is the turn before it on its branch (None: the first). Regenerate and edit add a
+    sibling: another turn with the same parent.
+    """
+
+    turn: str
+    parent: str | None
+    text: str
+    settings: RunSettings
+
+
+class TurnSelected(msgspec.Struct, frozen=True, tag="turn.selected"):
+    """The person switched branches: the path that ends in this turn's subtree is shown."""
+
+    turn: str
+
+
+class TurnResumed(msgspec.Struct, frozen=True, tag="turn.resumed"):
+    """An interrupted turn goes on after its last finished step."""
+
+    turn: str
+
+
+class TurnEnd(msgspec.Struct, frozen=True, tag="turn.end"):
+    turn: str
+    status: TurnStatus
+    answer: str = ""
+
+
+class StepBegin(msgspec.Struct, frozen=True, tag="step.begin"):
+    index: int
+
+
+class StepEnd(msgspec.Struct, frozen=True, tag="step.end"):
+    index: int
+
+
+# -- model call --------------------------------------------------------------------------------
+
+
+class ModelCallBegin(msgspec.Struct, frozen=True, tag="model.begin"):
+    """Exactly what is sent. ``messages`` is complete, so a step can be rerun from it alone."""
+
+    backend: str
+    model: str
+    messages: tuple[ChatMessage, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    sampling: dict[str, Any] = {}
+
+
+class ModelPrompt(msgspec.Struct, frozen=True, tag="model.prompt"):
+    """The rendered prompt as the engine tokenised it, special tokens visible."""
+
+    text: str
+    tokens: int
+
+
+class PrefillProgress(msgspec.Struct, frozen=True, tag="model.progress"):
+    """Published, never stored."""
+
+    done: int
+    total: int
+    seconds_left: float | None = None
+
+
+class PartBegin(msgspec.Struct, frozen=True, tag="part.begin"):
+    part: str
+    kind: PartKind
+    call: str = ""
+    """For ``tool_call``: the call id."""
+    name: str = ""
+
+
+class PartDelta(msgspec.Struct, frozen=True, tag="part.delta"):
+    """Published, never stored. ``tokens`` counts what this text was sampled from, if known."""
+
+    part: str
+    text: str
+    tokens: int = 0
+
+
+class PartSnapshot(msgspec.Struct, frozen=True, tag="part.snapshot"):
+    """Stored while a part is open (one row a part, replaced): the whole text so far."""
+
+    part: str
+    text: str
+    tokens: int = 0
+
+
+class PartEnd(msgspec.Struct, frozen=True, tag="part.end"):
+    """The whole text, so that stored and live folds agree. ``seconds`` from begin to end."""
+
+    part: str
+    text: str
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+class FormatProblemSeen(msgspec.Struct, frozen=True, tag="model.problem"):
+    code: str
+    message: str
+
+
+class ModelCallEnd(msgspec.Struct, frozen=True, tag="model.end"):
+    finish_reason: str
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+    first_token_ms: float = 0.0
+    seconds: float = 0.0
+
+
+# -- tools -------------------------------------------------------------------------------------
+
+
+class ToolProposed(msgspec.Struct, frozen=True, tag="tool.proposed"):
+    call: str
+    name: str
+    arguments: str
+    problem: str = ""
+    """Why it cannot run as written (unknown tool, invalid arguments), if so."""
+
+
+class ApprovalAsked(msgspec.Struct, frozen=True, tag="tool.approval_asked"):
+    call: str
+    reason: str
+
+
+class ApprovalAnswered(msgspec.Struct, frozen=True, tag="tool.approval_answered"):
+    call: str
+    decision: Decision
+    reason: str = ""
+    by: Literal["person", "rule", "unattended"] = "person"
+
+
+class ToolStarted(msgspec.Struct, frozen=True, tag="tool.started"):
+    call: str
+
+
+class ToolOutput(msgspec.Struct, frozen=True, tag="tool.output"):
+    """Output while a tool runs; bounded by the tool's own limit."""
+
+    call: str
+    text: str
+
+
+class ToolEnded(msgspec.Struct, frozen=True, tag="tool.ended"):
+    """``result`` is exactly the text the model will read."""
+
+    call: str
+    status: ToolStatus
+    result: str
+    seconds: float = 0.0
+
+
+# -- trouble -----------------------------------------------------------------------------------
+
+
+class StopAsked(msgspec.Struct, frozen=True, tag="stop.asked"):
+    mode: StopMode
+
+
+class Interrupted(msgspec.Struct, frozen=True, tag="interrupted"):
+    cause: Cause
+    message: str = ""
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    code: str
+    message: str
+    hint: str = ""
+    retryable: bool = False
+
+
+class Unknown(msgspec.Struct, frozen=True, tag="unknown"):
+    """An event of a newer version: kept and shown raw, never dropped."""
+
+    kind: str
+    data: dict[str, Any]
+
+
+Body = (
+    ConversationCreated
+    | ConversationRenamed
+    | ConversationFolderChanged
+    | ConversationDeleted
+    | ConversationRestored
+    | TurnBegin
+    | TurnSelected
+    | TurnResumed
+    | TurnEnd
+    | StepBegin
+    | StepEnd
+    | ModelCallBegin
+    | ModelPrompt
+    | PrefillProgress
+    | PartBegin
+    | PartDelta
+    | PartSnapshot
+    | PartEnd
+    | FormatProblemSeen
+    | ModelCallEnd
+    | ToolProposed
+    | ApprovalAsked
+    | ApprovalAnswered
+    | ToolStarted
+    | ToolOutput
+    | ToolEnded
+    | StopAsked
+    | Interrupted
+    | Failed
+    | Unknown
+)
+
+
+class Event(msgspec.Struct, frozen=True):
+    """``seq`` orders events within a conversation; 0 for events that are published only.
+
+    ``at`` is Unix time in seconds. ``run`` is the turn id ("" outside a turn). ``span`` names the
+    step the event belongs to ("" outside a step).
+    """
+
+    seq: int
+    at: float
+    conversation: str
+    body: Body
+    run: str = ""
+    span: str = ""
+
+
+_encoder = msgspec.json.Encoder()
+_bodies: msgspec.json.Decoder[Body] = msgspec.json.Decoder(Body)
+
+
+def encode_body(body: Body) -> bytes:
+    """JSON with the kind under ``type``."""
+    return _encoder.encode(body)
+
+
+def decode_body(data: bytes | str) -> Body:
+    """The inverse of :func:`encode_body`; a kind this version does not know becomes `Unknown`."""
+    try:
+        return _bodies.decode(data)
+    except msgspec.ValidationError:
+        raw = msgspec.json.decode(data)
+        kind = str(raw.pop("type", "")) if isinstance(raw, dict) else ""
+        return Unknown(kind=kind, data=raw if isinstance(raw, dict) else {"value": raw})

@@ -1,0 +1,471 @@
+"""What a conversation looks like: a pure fold over its events.
+
+All values are frozen and share structure: an object that a new event did not touch is the *same*
+object in the next state, so a view can compare by identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import singledispatch
+
+from app import events as ev
+from app.events import Event
+from engine.protocol import ChatMessage, Timings, ToolSpec, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of model output of one kind. ``ended`` is 0 while it streams (Unix seconds)."""
+
+    id: str
+    kind: ev.PartKind
+    text: str = ""
+    tokens: int = 0
+    began: float = 0.0
+    seconds: float = 0.0
+    ended: float = 0.0
+    call: str = ""
+    name: str = ""
+
+    @property
+    def open(self) -> bool:
+        return not self.ended
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRun:
+    """One call from proposal to result. ``status`` None: not ended."""
+
+    call: str
+    name: str
+    arguments: str
+    proposed: float
+    problem: str = ""
+    asked: str = ""
+    """Why approval is asked; empty: not asked."""
+    decision: ev.Decision | None = None
+    decided_by: str = ""
+    deny_reason: str = ""
+    started: float = 0.0
+    output: str = ""
+    status: ev.ToolStatus | None = None
+    result: str = ""
+    seconds: float = 0.0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a person has to decide before it can go on."""
+        return bool(self.asked) and self.decision is None and self.status is None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """One request to a model and what became of it."""
+
+    backend: str
+    model: str
+    messages: tuple[ChatMessage, ...]
+    tools: tuple[ToolSpec, ...]
+    sampling: tuple[tuple[str, object], ...]
+    began: float
+    prompt: str = ""
+    prompt_tokens: int = 0
+    prefill_done: int = 0
+    prefill_total: int = 0
+    prefill_seconds_left: float | None = None
+    first_part: float = 0.0
+    finish_reason: str = ""
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+    first_token_ms: float = 0.0
+    seconds: float = 0.0
+    ended: float = 0.0
+    problems: tuple[tuple[str, str], ...] = ()
+    """Format problems as (code, message)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One model call, the parts it wrote and the tools it called."""
+
+    index: int
+    span: str
+    began: float
+    call: ModelCall | None = None
+    parts: tuple[Part, ...] = ()
+    tools: tuple[ToolRun, ...] = ()
+    ended: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A user message and the run that answers it."""
+
+    id: str
+    parent: str | None
+    text: str
+    settings: ev.RunSettings
+    began: float
+    steps: tuple[Step, ...] = ()
+    status: ev.TurnStatus = "running"
+    answer: str = ""
+    ended: float = 0.0
+    stopping: ev.StopMode | None = None
+    interrupted: ev.Interrupted | None = None
+    failure: ev.Failed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationState:
+    """All branches of a conversation; ``path`` names the turns that are shown."""
+
+    id: str = ""
+    title: str = ""
+    folder: str = ""
+    created: float = 0.0
+    updated: float = 0.0
+    deleted: bool = False
+    turns: tuple[Turn, ...] = ()
+    selected: str | None = None
+    """The last turn of the shown branch."""
+    last_seq: int = 0
+    unknown: tuple[ev.Unknown, ...] = ()
+
+    def turn(self, id: str) -> Turn | None:
+        return next((t for t in reversed(self.turns) if t.id == id), None)
+
+    def path(self) -> tuple[Turn, ...]:
+        """The shown branch from its first turn to ``selected``."""
+        found: list[Turn] = []
+        by_id = {t.id: t for t in self.turns}
+        current = by_id.get(self.selected) if self.selected else None
+        while current is not None and len(found) <= len(by_id):
+            found.append(current)
+            current = by_id.get(current.parent) if current.parent else None
+        return tuple(reversed(found))
+
+    def siblings(self, turn: Turn) -> tuple[Turn, ...]:
+        """Turns that share a parent with this one, oldest first, itself included."""
+        return tuple(t for t in self.turns if t.parent == turn.parent)
+
+    @property
+    def running(self) -> bool:
+        return any(t.status == "running" for t in self.turns)
+
+
+def fold(state: ConversationState, event: Event) -> ConversationState:
+    """The next state. Never raises on an event that arrives out of place: it is ignored."""
+    after = _apply(event.body, state, event)
+    return replace(
+        after,
+        id=after.id or event.conversation,
+        updated=max(after.updated, event.at),
+        last_seq=max(after.last_seq, event.seq),
+    )
+
+
+def fold_all(events: Iterable[Event], state: ConversationState | None = None) -> ConversationState:
+    """Fold many events, from an empty state unless one is given."""
+    state = state or ConversationState()
+    for event in events:
+        state = fold(state, event)
+    return state
+
+
+@singledispatch
+def _apply(body: object, state: ConversationState, event: Event) -> ConversationState:
+    return state
+
+
+@_apply.register
+def _(body: ev.Unknown, state: ConversationState, event: Event) -> ConversationState:
+    return replace(state, unknown=(*state.unknown, body))
+
+
+@_apply.register
+def _(body: ev.ConversationCreated, state: ConversationState, event: Event) -> ConversationState:
+    return replace(
+        state, id=event.conversation, title=body.title, folder=body.folder, created=event.at
+    )
+
+
+@_apply.register
+def _(body: ev.ConversationRenamed, state: ConversationState, event: Event) -> ConversationState:
+    return replace(state, title=body.title)
+
+
+@_apply.register
+def _(
+    body: ev.ConversationFolderChanged, state: ConversationState, event: Event
+) -> ConversationState:
+    return replace(state, folder=body.folder)
+
+
+@_apply.register
+def _(body: ev.ConversationDeleted, state: ConversationState, event: Event) -> ConversationState:
+    return replace(state, deleted=True)
+
+
+@_apply.register
+def _(body: ev.ConversationRestored, state: ConversationState, event: Event) -> ConversationState:
+    return replace(state, deleted=False)
+
+
+@_apply.register
+def _(body: ev.TurnBegin, state: ConversationState, event: Event) -> ConversationState:
+    turn = Turn(body.turn, body.parent, body.text, body.settings, began=event.at)
+    return replace(state, turns=(*state.turns, turn), selected=turn.id)
+
+
+@_apply.register
+def _(body: ev.TurnSelected, state: ConversationState, event: Event) -> ConversationState:
+    return replace(state, selected=body.turn) if state.turn(body.turn) else state
+
+
+@_apply.register
+def _(body: ev.TurnResumed, state: ConversationState, event: Event) -> ConversationState:
+    def resume(turn: Turn) -> Turn:
+        # A step that never ended is run again, so what it had written is dropped.
+        done = tuple(s for s in turn.steps if s.ended)
+        return replace(
+            turn, status="running", ended=0.0, answer="", steps=done,
+            stopping=None, interrupted=None, failure=None,
+        )  # fmt: skip
+
+    return _with_turn(state, body.turn, resume)
+
+
+@_apply.register
+def _(body: ev.TurnEnd, state: ConversationState, event: Event) -> ConversationState:
+    return _with_turn(
+        state,
+        body.turn,
+        lambda t: replace(t, status=body.status, answer=body.answer, ended=event.at),
+    )
+
+
+@_apply.register
+def _(body: ev.StepBegin, state: ConversationState, event: Event) -> ConversationState:
+    step = Step(body.index, event.span, began=event.at)
+    return _with_turn(state, event.run, lambda t: replace(t, steps=(*t.steps, step)))
+
+
+@_apply.register
+def _(body: ev.StepEnd, state: ConversationState, event: Event) -> ConversationState:
+    return _with_step(state, event, lambda s: replace(s, ended=event.at))
+
+
+@_apply.register
+def _(body: ev.ModelCallBegin, state: ConversationState, event: Event) -> ConversationState:
+    call = ModelCall(
+        body.backend,
+        body.model,
+        body.messages,
+        body.tools,
+        tuple(sorted(body.sampling.items())),
+        began=event.at,
+    )
+    return _with_step(state, event, lambda s: replace(s, call=call))
+
+
+@_apply.register
+def _(body: ev.ModelPrompt, state: ConversationState, event: Event) -> ConversationState:
+    return _with_call(
+        state, event, lambda c: replace(c, prompt=body.text, prompt_tokens=body.tokens)
+    )
+
+
+@_apply.register
+def _(body: ev.PrefillProgress, state: ConversationState, event: Event) -> ConversationState:
+    # Never stored: shown only while the call is open, and cleared at its end.
+    return _with_call(
+        state,
+        event,
+        lambda c: replace(
+            c,
+            prefill_done=body.done,
+            prefill_total=body.total,
+            prefill_seconds_left=body.seconds_left,
+        ),
+    )
+
+
+@_apply.register
+def _(body: ev.PartBegin, state: ConversationState, event: Event) -> ConversationState:
+    part = Part(body.part, body.kind, began=event.at, call=body.call, name=body.name)
+
+    def begin(step: Step) -> Step:
+        call = step.call
+        if call is not None and not call.first_part:
+            call = replace(call, first_part=event.at)
+        return replace(step, call=call, parts=(*step.parts, part))
+
+    return _with_step(state, event, begin)
+
+
+@_apply.register
+def _(body: ev.PartDelta, state: ConversationState, event: Event) -> ConversationState:
+    return _with_part(
+        state,
+        event,
+        body.part,
+        lambda p: replace(p, text=p.text + body.text, tokens=p.tokens + body.tokens),
+    )
+
+
+@_apply.register
+def _(body: ev.PartSnapshot, state: ConversationState, event: Event) -> ConversationState:
+    return _with_part(
+        state, event, body.part, lambda p: replace(p, text=body.text, tokens=body.tokens)
+    )
+
+
+@_apply.register
+def _(body: ev.PartEnd, state: ConversationState, event: Event) -> ConversationState:
+    return _with_part(
+        state,
+        event,
+        body.part,
+        lambda p: replace(
+            p, text=body.text, tokens=body.tokens, seconds=body.seconds, ended=event.at
+        ),
+    )
+
+
+@_apply.register
+def _(body: ev.FormatProblemSeen, state: ConversationState, event: Event) -> ConversationState:
+    return _with_call(
+        state,
+        event,
+        lambda c: replace(c, problems=(*c.problems, (body.code, body.message))),
+    )
+
+
+@_apply.register
+def _(body: ev.ModelCallEnd, state: ConversationState, event: Event) -> ConversationState:
+    return _with_call(
+        state,
+        event,
+        lambda c: replace(
+            c,
+            finish_reason=body.finish_reason,
+            usage=body.usage,
+            timings=body.timings,
+            first_token_ms=body.first_token_ms,
+            seconds=body.seconds,
+            ended=event.at,
+            prefill_done=0,
+            prefill_total=0,
+            prefill_seconds_left=None,
+        ),
+    )
+
+
+@_apply.register
+def _(body: ev.ToolProposed, state: ConversationState, event: Event) -> ConversationState:
+    run = ToolRun(body.call, body.name, body.arguments, proposed=event.at, problem=body.problem)
+    return _with_step(state, event, lambda s: replace(s, tools=(*s.tools, run)))
+
+
+@_apply.register
+def _(body: ev.ApprovalAsked, state: ConversationState, event: Event) -> ConversationState:
+    return _with_tool(state, event, body.call, lambda t: replace(t, asked=body.reason))
+
+
+@_apply.register
+def _(body: ev.ApprovalAnswered, state: ConversationState, event: Event) -> ConversationState:
+    return _with_tool(
+        state,
+        event,
+        body.call,
+        lambda t: replace(t, decision=body.decision, decided_by=body.by, deny_reason=body.reason),
+    )
+
+
+@_apply.register
+def _(body: ev.ToolStarted, state: ConversationState, event: Event) -> ConversationState:
+    return _with_tool(state, event, body.call, lambda t: replace(t, started=event.at))
+
+
+@_apply.register
+def _(body: ev.ToolOutput, state: ConversationState, event: Event) -> ConversationState:
+    return _with_tool(state, event, body.call, lambda t: replace(t, output=t.output + body.text))
+
+
+@_apply.register
+def _(body: ev.ToolEnded, state: ConversationState, event: Event) -> ConversationState:
+    return _with_tool(
+        state,
+        event,
+        body.call,
+        lambda t: replace(t, status=body.status, result=body.result, seconds=body.seconds),
+    )
+
+
+@_apply.register
+def _(body: ev.StopAsked, state: ConversationState, event: Event) -> ConversationState:
+    return _with_turn(state, event.run, lambda t: replace(t, stopping=body.mode))
+
+
+@_apply.register
+def _(body: ev.Interrupted, state: ConversationState, event: Event) -> ConversationState:
+    return _with_turn(state, event.run, lambda t: replace(t, interrupted=body))
+
+
+@_apply.register
+def _(body: ev.Failed, state: ConversationState, event: Event) -> ConversationState:
+    return _with_turn(state, event.run, lambda t: replace(t, failure=body))
+
+
+def _with_turn(
+    state: ConversationState, id: str, change: Callable[[Turn], Turn]
+) -> ConversationState:
+    for i in range(len(state.turns) - 1, -1, -1):
+        if state.turns[i].id == id:
+            return replace(
+                state, turns=(*state.turns[:i], change(state.turns[i]), *state.turns[i + 1 :])
+            )
+    return state
+
+
+def _with_step(
+    state: ConversationState, event: Event, change: Callable[[Step], Step]
+) -> ConversationState:
+    def inner(turn: Turn) -> Turn:
+        for i in range(len(turn.steps) - 1, -1, -1):
+            if turn.steps[i].span == event.span:
+                steps = (*turn.steps[:i], change(turn.steps[i]), *turn.steps[i + 1 :])
+                return replace(turn, steps=steps)
+        return turn
+
+    return _with_turn(state, event.run, inner)
+
+
+def _with_call(
+    state: ConversationState, event: Event, change: Callable[[ModelCall], ModelCall]
+) -> ConversationState:
+    return _with_step(
+        state, event, lambda s: s if s.call is None else replace(s, call=change(s.call))
+    )
+
+
+def _with_part(
+    state: ConversationState, event: Event, id: str, change: Callable[[Part], Part]
+) -> ConversationState:
+    return _with_step(
+        state,
+        event,
+        lambda s: replace(s, parts=tuple(change(p) if p.id == id else p for p in s.parts)),
+    )
+
+
+def _with_tool(
+    state: ConversationState, event: Event, call: str, change: Callable[[ToolRun], ToolRun]
+) -> ConversationState:
+    return _with_step(
+        state,
+        event,
+        lambda s: replace(s, tools=tuple(change(t) if t.call == call else t for t in s.tools)),
+    )
