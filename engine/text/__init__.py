@@ -1,0 +1,1 @@
+"""Between characters and token ids: vocabulary, prompts, and the reading of what a model emits."""

@@ -1,0 +1,1 @@
+"""One table a model family: the markers by which its output is read."""
