@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from jinja2.sandbox import SecurityError
+from jinja2.exceptions import SecurityError
 
 from engine.errors import CheckpointError, RequestError
 from engine.text.dialects.base import Dialect, Mark

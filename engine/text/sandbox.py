@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 import jinja2
 from jinja2 import nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from engine.errors import RequestError
 from engine.text.guard import Guard
@@ -20,7 +21,16 @@ from engine.text.guard import Guard
 MAX_STEPS = 5_000_000
 MAX_VALUE = 8 << 20  # characters of one string, items of one list
 
-_ABSENT_FILTERS = ("center", "indent", "format", "wordwrap", "pprint", "xmlattr", "urlize", "random")
+_ABSENT_FILTERS = (
+    "center",
+    "indent",
+    "format",
+    "wordwrap",
+    "pprint",
+    "xmlattr",
+    "urlize",
+    "random",
+)
 _ABSENT_METHODS = frozenset(
     ("center", "ljust", "rjust", "zfill", "expandtabs", "format", "format_map", "to_bytes")
 )
@@ -58,9 +68,11 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
     def compile_counted(self, source: str) -> jinja2.Template:
         """Compile with a step counted in every turn of every loop and every macro call."""
         tree = self.parse(source)
-        for block in (*tree.find_all(nodes.For), *tree.find_all(nodes.Macro)):
+        bodies = [loop.body for loop in tree.find_all(nodes.For)]
+        bodies += [macro.body for macro in tree.find_all(nodes.Macro)]
+        for body in bodies:
             call = nodes.Call(nodes.EnvironmentAttribute("count_step"), [], [], None, None)
-            block.body.insert(0, nodes.ExprStmt(call))
+            body.insert(0, nodes.ExprStmt(call))
         for concat in list(tree.find_all(nodes.Concat)):
             # `~` is not among the operators jinja lets a sandbox see; joining a list is.
             concat.nodes = [
@@ -110,7 +122,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
     ) -> Any:
         if operator == "**" or (operator == "%" and not isinstance(left, int | float)):
             raise SecurityError(f"the operator {operator} is not available")
-        sizes = [len(value) if isinstance(value, str | list | tuple) else 0 for value in (left, right)]
+        sizes = [len(value) for value in (left, right) if isinstance(value, str | list | tuple)]
         if operator == "+" and sum(sizes) > MAX_VALUE:
             raise SecurityError("a value became too long")
         if operator == "*":

@@ -101,9 +101,8 @@ class StringEscaper:
         out: list[str] = []
         for char in text:
             if self._inside and char < " ":
-                # After a backslash the escape is already begun: only its letter is missing.
-                escape = json.dumps(char)[1:-1]
-                out.append(escape[1:] if self._escaped else escape)
+                # A backslash before a raw line end is itself, as in continued code lines.
+                out.append("\\" * self._escaped + json.dumps(char)[1:-1])
                 self._escaped = False
                 continue
             out.append(char)
