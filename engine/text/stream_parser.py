@@ -22,7 +22,7 @@ from typing import Literal
 from engine.errors import CheckpointError
 from engine.text.call_reader import CallReader
 from engine.text.dialects.base import Dialect, Mark
-from engine.text.pieces import Piece, Problem, ReasoningDelta, TextDelta
+from engine.text.pieces import Piece, Problem, ReasoningDelta, TextDelta, ToolCallEnd
 from engine.text.tokenizer import Tokenizer
 from engine.text.tool_call import ToolSpec
 from engine.text.utf8 import TextStream
@@ -283,6 +283,10 @@ class StreamParser:
         self._calls += 1
         if cause == "stop":
             self._problem("missing_call_end", "the reply ended before the call's end")
+        elif cause == "length" and all(
+            piece.problem != "truncated" for piece in self._out if isinstance(piece, ToolCallEnd)
+        ):
+            self._problem("truncated", "the limit was reached just after a call's arguments")
 
     def _enter(self, state: State) -> None:
         self._state = state
