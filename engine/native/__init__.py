@@ -1,0 +1,1 @@
+"""The expert kernels in C++; see README.md in this folder."""
