@@ -1,0 +1,230 @@
+"""The extension's contract besides numbers: bad input, tickets in flight, abort, close."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from engine.native import _kernels
+from tests.parity.native.layers import Call, RandomLayer, random_call, random_layer
+
+EXPERTS, HIDDEN, INTER, TOP_K = 6, 256, 128, 3
+
+
+@pytest.fixture(scope="module")
+def layer() -> RandomLayer:
+    return random_layer(np.random.default_rng(1), EXPERTS, HIDDEN, INTER)
+
+
+@pytest.fixture
+def pool(layer: RandomLayer, threads: int) -> Iterator[_kernels.Experts]:
+    pool = _kernels.Experts(threads)
+    pool.add_layer(0, layer.arrays())
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def threads() -> int:
+    return 2
+
+
+def some_call(tokens: int, seed: int = 2) -> Call:
+    return random_call(np.random.default_rng(seed), EXPERTS, HIDDEN, tokens, TOP_K)
+
+
+def submit(pool: _kernels.Experts, call: Call) -> _kernels.Ticket:
+    return pool.submit(0, call.x, call.ids, call.weights)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+def test_many_tickets_in_flight_keep_apart(pool: _kernels.Experts) -> None:
+    calls = [some_call(tokens=n % 5, seed=n) for n in range(40)]
+    one_by_one = [pool.wait(submit(pool, call)) for call in calls]
+    tickets = [submit(pool, call) for call in calls]
+    for ticket, want in reversed(list(zip(tickets, one_by_one, strict=True))):
+        assert np.array_equal(pool.wait(ticket), want)
+        assert ticket.done
+
+
+def test_callers_on_several_threads(pool: _kernels.Experts) -> None:
+    call = some_call(4)
+    want = pool.wait(submit(pool, call))
+    same: list[bool] = []
+
+    def caller() -> None:
+        same.extend(np.array_equal(pool.wait(submit(pool, call)), want) for _ in range(20))
+
+    callers = [threading.Thread(target=caller) for _ in range(4)]
+    for thread in callers:
+        thread.start()
+    for thread in callers:
+        thread.join(timeout=60)
+    assert same == [True] * 80
+
+
+def test_a_result_outlives_ticket_and_pool(layer: RandomLayer) -> None:
+    call = some_call(3)
+    pool = _kernels.Experts(1)
+    pool.add_layer(0, layer.arrays())
+    ticket = submit(pool, call)
+    first, second = pool.wait(ticket), pool.wait(ticket)
+    pool.close()
+    want = layer.forward(call.x.astype(np.float64), call.ids, call.weights)
+    del pool, ticket
+    assert np.allclose(first, want, atol=1e-5)
+    assert np.array_equal(first, second)
+
+
+def test_the_pool_keeps_the_weights_alive() -> None:
+    call = some_call(3)
+    layer = random_layer(np.random.default_rng(3), EXPERTS, HIDDEN, INTER)
+    want = layer.forward(call.x.astype(np.float64), call.ids, call.weights)
+    pool = _kernels.Experts(2)
+    pool.add_layer(0, layer.arrays())
+    del layer
+    assert np.allclose(pool.wait(submit(pool, call)), want, atol=1e-5)
+    pool.close()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_abort_in_the_middle(pool: _kernels.Experts) -> None:
+    """Work for seconds is given up at once, and the pool serves on."""
+    call = some_call(20_000)
+    short = some_call(2)
+    want = pool.wait(submit(pool, short))
+    tickets = [submit(pool, call) for _ in range(3)]
+    assert not tickets[-1].done
+    pool.abort()
+    for ticket in tickets:
+        with pytest.raises(_kernels.AbortedError):
+            pool.wait(ticket)
+    assert np.array_equal(pool.wait(submit(pool, short)), want)
+
+
+def test_abort_wakes_a_waiting_thread(pool: _kernels.Experts) -> None:
+    ticket = submit(pool, some_call(20_000))
+    waiting = threading.Event()
+    raised: list[type[BaseException]] = []
+
+    def waiter() -> None:
+        waiting.set()
+        try:
+            pool.wait(ticket)
+        except _kernels.AbortedError as error:
+            raised.append(type(error))
+
+    thread = threading.Thread(target=waiter)
+    thread.start()
+    assert waiting.wait(timeout=10)  # waiting holds no lock: this thread still runs
+    pool.abort()
+    thread.join(timeout=30)
+    assert raised == [_kernels.AbortedError]
+
+
+def test_abort_leaves_finished_work_alone(pool: _kernels.Experts) -> None:
+    ticket = submit(pool, some_call(2))
+    want = pool.wait(ticket).copy()
+    pool.abort()
+    assert np.array_equal(pool.wait(ticket), want)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_close_with_work_pending(pool: _kernels.Experts) -> None:
+    before = psutil.Process().num_threads()
+    tickets = [submit(pool, some_call(20_000)) for _ in range(2)]
+    pool.close()
+    assert psutil.Process().num_threads() == before - pool.threads
+    for ticket in [*tickets, submit(pool, some_call(1))]:
+        with pytest.raises(_kernels.ClosedError):
+            pool.wait(ticket)
+    pool.close()  # a second time is no error
+
+
+def test_dropping_the_pool_ends_its_threads(layer: RandomLayer) -> None:
+    before = psutil.Process().num_threads()
+    pool = _kernels.Experts(3)
+    pool.add_layer(0, layer.arrays())
+    ticket = submit(pool, some_call(20_000))
+    assert psutil.Process().num_threads() == before + 3
+    del pool
+    assert psutil.Process().num_threads() == before
+    assert ticket.done
+
+
+def test_a_pool_at_rest_uses_no_time(pool: _kernels.Experts) -> None:
+    pool.wait(submit(pool, some_call(8)))
+    process = psutil.Process()
+    before = sum(process.cpu_times()[:2])
+    threading.Event().wait(timeout=0.5)  # the span that is measured, not a wait for anything
+    assert sum(process.cpu_times()[:2]) - before < 0.25
+
+
+def test_bad_calls_are_refused(pool: _kernels.Experts) -> None:
+    good = some_call(4)
+    cases: dict[str, tuple[object, object, object]] = {
+        "expert id 6 is outside": (good.x, np.full_like(good.ids, EXPERTS), good.weights),
+        "expert id -1 is outside": (good.x, np.full_like(good.ids, -1), good.weights),
+        "x has shape": (good.x[:, :-32].copy(), good.ids, good.weights),
+        "x is not contiguous": (good.x[:, ::-1], good.ids, good.weights),
+        "x must be float32 or": (good.x.astype(np.float64), good.ids, good.weights),
+        "x must have two dim": (good.x[0].copy(), good.ids, good.weights),
+        "x is no CPU array": ([[0.0] * HIDDEN] * 4, good.ids, good.weights),
+        "ids has shape": (good.x, good.ids[:-1], good.weights),
+        "ids must be int32": (good.x, good.ids.astype(np.int64), good.weights),
+        "ids is not contiguous": (good.x, np.asfortranarray(good.ids), good.weights),
+        "weights has shape": (good.x, good.ids, good.weights[:, :-1].copy()),
+        "weights must be float32": (good.x, good.ids, good.weights.astype(np.float16)),
+        "more experts per token": (good.x, np.zeros((4, 7), np.int32), np.ones((4, 7), np.float32)),
+    }
+    for message, (x, ids, weights) in cases.items():
+        with pytest.raises(_kernels.InputError, match=message):
+            pool.submit(0, x, ids, weights)
+    with pytest.raises(_kernels.InputError, match="no layer 9"):
+        pool.submit(9, good.x, good.ids, good.weights)
+    assert pool.wait(submit(pool, good)).shape == good.x.shape
+
+
+def test_bad_layers_are_refused(pool: _kernels.Experts, layer: RandomLayer) -> None:
+    good = list(layer.arrays()[0])
+
+    def with_part(place: int, array: torch.Tensor) -> list[list[torch.Tensor]]:
+        return [[*good[:place], array, *good[place + 1 :]]]
+
+    rows = torch.zeros((40, HIDDEN // 8), dtype=torch.int32)
+    cases: dict[str, list[list[torch.Tensor]]] = {
+        "at least one expert": [],
+        "needs six arrays": [good[:5]],
+        "gate_proj.weight_packed must be int32": with_part(0, good[0].to(torch.int64)),
+        "gate_proj.weight_packed is not contiguous": with_part(0, good[0].t().contiguous().t()),
+        "gate_proj is .* multiples of 32": with_part(0, rows),
+        "gate_proj.weight_scale must be bfloat16": with_part(1, good[1].to(torch.float16)),
+        "gate_proj.weight_scale has shape": with_part(1, good[1][:, :-1].contiguous()),
+        "up_proj.weight_packed has shape": with_part(2, good[2][:-32]),
+        "down_proj.weight_packed has shape": with_part(4, good[0]),
+        "weight_packed is no CPU array": with_part(0, torch.zeros(1, device="meta")),
+    }
+    for message, experts in cases.items():
+        with pytest.raises(_kernels.InputError, match=message):
+            pool.add_layer(1, experts)
+    with pytest.raises(_kernels.InputError, match="is there already"):
+        pool.add_layer(0, layer.arrays())
+
+
+def test_bad_options_are_refused() -> None:
+    for threads in (0, -1, 5000):
+        with pytest.raises(_kernels.InputError, match="threads"):
+            _kernels.Experts(threads)
+    with pytest.raises(_kernels.InputError, match="not available"):
+        _kernels.Experts(1, isa="mmx")
+    with pytest.raises(_kernels.InputError, match="mode"):
+        _kernels.Experts(1, mode="quick")
+    assert "scalar" in _kernels.available_isas()
+    pool = _kernels.Experts(2, isa="scalar", mode="fast")
+    assert (pool.threads, pool.isa, pool.mode) == (2, "scalar", "fast")
+    pool.close()
