@@ -18,7 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from engine.errors import RequestError
 from engine.text.guard import Guard
 
-MAX_STEPS = 5_000_000
+MAX_STEPS = 1_000_000
 MAX_VALUE = 8 << 20  # characters of one string, items of one list
 
 _ABSENT_FILTERS = (
@@ -31,9 +31,7 @@ _ABSENT_FILTERS = (
     "urlize",
     "random",
 )
-_ABSENT_METHODS = frozenset(
-    ("center", "ljust", "rjust", "zfill", "expandtabs", "format", "format_map", "to_bytes")
-)
+_ABSENT_METHODS = frozenset(("center", "expandtabs", "ljust", "rjust", "to_bytes", "zfill"))
 
 
 class TemplateSandbox(ImmutableSandboxedEnvironment):
@@ -116,6 +114,25 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         return attr not in _ABSENT_METHODS and super().is_safe_attribute(obj, attr, value)
+
+    def wrap_str_format(self, value: Any) -> None:
+        """``str.format`` pads without bound, so it is refused where jinja would wrap it."""
+        if isinstance(getattr(value, "__self__", None), str) and "format" in value.__name__:
+            raise SecurityError("str.format is not available")
+
+    def call(
+        __self,
+        __context: jinja2.runtime.Context,
+        __obj: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        owner = getattr(__obj, "__self__", None)
+        if isinstance(owner, str) and __obj.__name__ == "replace":
+            return _bounded_replace(owner, *args)
+        if isinstance(owner, str) and __obj.__name__ == "join":
+            return _bounded_join(args[0], owner)
+        return super().call(__context, __obj, *args, **kwargs)
 
     def call_binop(
         self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any
