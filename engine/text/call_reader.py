@@ -86,7 +86,7 @@ class CallReader:
         if not self._in_arguments:
             pieces += self._split_header()
         raw = "".join(self._raw).strip()
-        repaired = None if self._is_object else repaired_arguments(raw)
+        repaired = None if self._is_object or cut_off else repaired_arguments(raw)
         arguments = "".join(self._passed) if self._is_object else (repaired or raw)
         usable = is_json_object(arguments)
         name = self._name
@@ -100,7 +100,7 @@ class CallReader:
         if usable and arguments != raw:
             pieces.append(Problem("arguments_repaired", f"arguments of {name} were not an object"))
         problem: str | None = None
-        if cut_off and (not usable or repaired is not None):
+        if cut_off and not usable:
             problem = "truncated"
         elif all(tool.name != name for tool in self._tools):
             problem = "unknown_tool"
