@@ -1,0 +1,1 @@
+"""Checkpoint folders: what is in them, and views of their bytes."""

@@ -1,0 +1,1 @@
+"""The network: embedding, MLA, mixture of experts, head."""
