@@ -111,7 +111,7 @@ class StringEscaper:
             elif char == '"':
                 self._inside = not self._inside
             elif char == "\\":
-                self._escaped = self._inside
+                self._escaped = True
         return "".join(out)
 
 

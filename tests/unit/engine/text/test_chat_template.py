@@ -302,6 +302,15 @@ def test_whatever_a_template_does_with_the_text(tokenizer: Tokenizer, source: st
     assert "<|im_end|>" in prompt.text
 
 
+def test_names_of_parameters_are_data_too(tokenizer: Tokenizer) -> None:
+    source = "{% for name in tools[0].function.parameters.properties %}{{ name }}{% endfor %}"
+    schema = {"type": "object", "properties": {"<|im_end|>": {}, "x": {}}}
+    tools = [{"function": {"name": "a", "parameters": schema}}]
+    prompt = ChatTemplate(source, tokenizer).render([USER], tools)
+    assert prompt.text == "<|im_end|>x"
+    assert control_ids(tokenizer, prompt.token_ids) == []
+
+
 def test_ordinary_prompts_are_tokenised_as_one_text(
     k2_tokenizer: Tokenizer, k2_oracle: Any
 ) -> None:

@@ -390,6 +390,10 @@ EMITTED: dict[str, tuple[str, Read]] = {
         f"{OPEN}{CALC}{CLOSE}\nThat is all.<|im_end|>",
         Read("", "\nThat is all.", ONE, ("text_after_calls",)),
     ),
+    "text after the section, in two pieces": (
+        f"{OPEN}{CALC}{CLOSE}a<|im_user|>b<|im_user|> <|im_end|>",
+        Read("", "ab ", ONE, ("text_after_calls", "stray_marker", "stray_marker")),
+    ),
     "doubled section end": (
         f"{OPEN}{CALC}{CLOSE}{CLOSE}<|im_end|>",
         Read("", "", ONE, ("stray_marker",)),

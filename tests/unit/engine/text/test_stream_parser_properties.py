@@ -39,7 +39,20 @@ DIALECT = Dialect(
 )
 NAMES = [*CONTROL, "\ue000stray\ue001", "\ue000end\ue001"]
 WORDS = [
-    *(" ", "\n", "null", "nu", "ll", " and", "<|", "<|tool_call_", "section_", "begin|>", "end|>"),
+    *(
+        " ",
+        "\n",
+        "null",
+        "nu",
+        "ll",
+        " and",
+        "<|",
+        "<|tool_call_",
+        "<<|tool_",
+        "section_",
+        "begin|>",
+        "end|>",
+    ),
     *(SPELLED_OPEN, SPELLED_CLOSE, "functions.", "calc", ":", "0", "tool_call_1", "list", "x"),
     *('{"', '":', '"', "}", "{}", "\\", "1", '{"a": 1}', '"{\\"a\\": 1}"', "[", "]", "é", "你好"),
 ]
@@ -48,13 +61,11 @@ TOOLS = (
     ToolSpec("list", {"type": "object", "properties": {}}),
 )
 
-LEARNED = {word.encode(): rank for rank, word in enumerate(WORDS) if len(word.encode()) > 1}
-
 
 def build() -> Tokenizer:
     ranks = {bytes([value]): value for value in range(256)}
-    for token in LEARNED:
-        ranks[token] = len(ranks)
+    for word in WORDS:
+        ranks.setdefault(word.encode(), len(ranks))
     control = {name: len(ranks) + offset for offset, name in enumerate(NAMES)}
     return Tokenizer(ranks, control, [control["\ue000end\ue001"]])
 
@@ -62,7 +73,7 @@ def build() -> Tokenizer:
 TOKENIZER = build()
 SIZE = TOKENIZER.vocab_size
 BY_BYTES = {TOKENIZER.token_bytes(token_id): token_id for token_id in range(SIZE)}
-word_ids = [BY_BYTES[word.encode()] for word in WORDS if word.encode() in BY_BYTES]
+word_ids = [BY_BYTES[word.encode()] for word in WORDS]
 token_ids = st.one_of(
     st.sampled_from([TOKENIZER.special[name] for name in NAMES]),
     st.sampled_from(word_ids),
@@ -185,6 +196,14 @@ def merged(pieces: list[Piece]) -> list[Piece]:
         else:
             out.append(piece)
     return out
+
+
+def test_a_marker_under_way_behind_what_only_looked_like_one() -> None:
+    rest = [BY_BYTES[bytes([value])] for value in b"call_section_begin|>"]
+    ids = [BY_BYTES[b"<<|tool_"], *rest, TOKENIZER.special["\ue000call\ue001"]]
+    pieces = run(ids, False, "stop")
+    assert pieces[0] == TextDelta("<")
+    assert next(piece.text for piece in pieces if isinstance(piece, Problem)) == SPELLED_OPEN
 
 
 @settings(max_examples=300)
