@@ -17,7 +17,6 @@ from engine.errors import CheckpointError
 
 SUPPORTED = ("kimi_k2", "deepseek_v3")
 _MAX_CONFIG_BYTES = 4 << 20
-_WRAPPERS = ("kimi_k25", "kimi_vl", "kimi_k2_vl")
 
 _LIMITS: dict[str, tuple[int, int]] = {
     "hidden_size": (1, 65_536),
@@ -110,7 +109,7 @@ class ModelConfig:
     @property
     def softmax_scale(self) -> float:
         """1/sqrt(D+P), times mscale squared under YaRN (DeepSeek-V3 reference)."""
-        scale = self.qk_head_dim**-0.5
+        scale: float = 1.0 / math.sqrt(self.qk_head_dim)
         if self.yarn is not None and self.yarn.mscale_all_dim:
             scale *= yarn_mscale(self.yarn.factor, self.yarn.mscale_all_dim) ** 2
         return scale
@@ -174,11 +173,11 @@ def yarn_mscale(factor: float, mscale: float) -> float:
     return 1.0 if factor <= 1 else 0.1 * mscale * math.log(factor) + 1.0
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, limit: int = _MAX_CONFIG_BYTES) -> dict[str, Any]:
     """A JSON object from an untrusted file of bounded size. Raises CheckpointError."""
     try:
-        if path.stat().st_size > _MAX_CONFIG_BYTES:
-            raise CheckpointError("config_absurd", f"{path.name} is larger than 4 MiB")
+        if path.stat().st_size > limit:
+            raise CheckpointError("config_absurd", f"{path.name} is larger than {limit >> 20} MiB")
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise CheckpointError(
@@ -265,7 +264,9 @@ def _yarn(text: dict[str, Any]) -> YarnScaling | None:
         raise CheckpointError("unsupported_config", f"rope scaling {kind!r} is not supported")
     return YarnScaling(
         factor=_number(rope, "factor", 1.0, 1e5, 1.0),
-        original_positions=_integer(rope, "original_max_position_embeddings", 1, 1 << 26, 4096),
+        original_positions=_integer(
+            rope, "original_max_position_embeddings", 1, 1 << 26, default=4096
+        ),
         beta_fast=_number(rope, "beta_fast", 1e-3, 1e4, 32.0),
         beta_slow=_number(rope, "beta_slow", 1e-3, 1e4, 1.0),
         mscale=_number(rope, "mscale", 0.0, 100.0, 1.0),
@@ -288,7 +289,7 @@ def _quantisation(raw: dict[str, Any], text: dict[str, Any]) -> Quantisation | N
     ):
         raise CheckpointError(
             "unsupported_quantisation",
-            f"weights are stored as {quant.get('quant_method')!r} {quant.get('format') or ''}".strip(),
+            f"weights are stored as {quant.get('quant_method')} {quant.get('format') or ''}",
             "supported: compressed-tensors pack-quantized INT4, bfloat16, float32",
         )
     groups = quant.get("config_groups")

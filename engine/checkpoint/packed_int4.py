@@ -19,7 +19,8 @@ def unpack(packed: Tensor, scale: Tensor, dtype: torch.dtype = torch.float32) ->
     The product is formed in the scale's own dtype widened to float32, so bf16 scales are exact.
     """
     values = nibbles(packed).to(torch.float32).unflatten(-1, (-1, GROUP))  # [out, in/32, 32]
-    return (values * scale.float().unsqueeze(-1)).flatten(-2).to(dtype)
+    product: Tensor = values * scale.float().unsqueeze(-1)
+    return product.flatten(-2).to(dtype)  # [out, in/32, 32] -> [out, in]
 
 
 def nibbles(packed: Tensor) -> Tensor:
@@ -38,5 +39,6 @@ def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def pack(values: Tensor) -> Tensor:
     """int8 -8..7 [out, in] -> uint8 [out, in/2], even column in the low nibble."""
-    shifted = (values + 8).to(torch.uint8).unflatten(-1, (-1, 2))  # [out, in/2, 2]
-    return (shifted[..., 0] | (shifted[..., 1] << 4)).contiguous()
+    shifted = (values + 8).to(torch.uint8)
+    low, high = shifted[:, 0::2], shifted[:, 1::2]  # [out, in] -> 2 x [out, in/2]
+    return low | (high << 4)

@@ -1,0 +1,110 @@
+"""The whole network: embedding, layers, final norm, head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine.cache.latent import LatentCache
+from engine.config import ModelConfig
+from engine.errors import Aborted
+from engine.experts.base import ExpertBackend
+from engine.model.layers import RMSNorm, SwiGLU
+from engine.model.mla import Attention, Form, Segment
+from engine.model.moe import MixtureOfExperts
+from engine.model.rope import RotaryTable
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Pre-norm attention and feed-forward (dense or mixture)."""
+
+    attention_norm: RMSNorm
+    attention: Attention
+    mlp_norm: RMSNorm
+    mlp: SwiGLU | MixtureOfExperts
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """New tokens of several sequences: (its cache, its token ids) each."""
+
+    parts: Sequence[tuple[LatentCache, Sequence[int]]]
+
+
+class Model:
+    """A loaded model. Engine thread only; `dtype` is float32 or bfloat16."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        dtype: torch.dtype,
+        embedding: Tensor,
+        layers: list[Layer],
+        norm: RMSNorm,
+        head: Tensor,
+        rotary: RotaryTable,
+        experts: ExpertBackend,
+    ) -> None:
+        self.config = config
+        self.dtype = dtype
+        self.experts = experts
+        self._embedding = embedding
+        self._layers = layers
+        self._norm = norm
+        self._head = head
+        self._rotary = rotary
+
+    def new_cache(self, limit: int | None = None) -> LatentCache:
+        """An empty cache for one sequence of at most `limit` tokens."""
+        return LatentCache(self.config, self.dtype, limit or self.config.max_position_embeddings)
+
+    @torch.inference_mode()
+    def forward(
+        self,
+        batch: Batch,
+        should_abort: Callable[[], bool] = lambda: False,
+        *,
+        all_logits: bool = False,
+        form: Form = "auto",
+    ) -> Tensor:
+        """Logits float32 [S, V] of each part's last token ([T, V] with `all_logits`).
+
+        Raises Aborted between layers when `should_abort` says so; the caches then keep the length
+        that they had.
+        """
+        segments = _segments(batch)
+        ids = torch.tensor([i for _, tokens in batch.parts for i in tokens])  # [T]
+        positions = torch.cat([torch.arange(s.past, s.past + s.end - s.begin) for s in segments])
+        cos, sin = self._rotary.at(positions)
+        x = self._embedding[ids].to(self.dtype)  # [T] -> [T, H]
+        for i, layer in enumerate(self._layers):
+            if should_abort():
+                raise Aborted()
+            x = x + layer.attention(i, layer.attention_norm(x), cos, sin, segments, form)
+            normed = layer.mlp_norm(x)
+            mlp = layer.mlp
+            x = x + (mlp(normed) if isinstance(mlp, SwiGLU) else mlp(i, normed))
+        for s in segments:
+            s.cache.length = s.past + s.end - s.begin
+        if not all_logits:
+            x = x[[s.end - 1 for s in segments]]  # [T, H] -> [S, H]
+        return F.linear(self._norm(x), self._head).float()
+
+    def close(self) -> None:
+        """Stop the expert workers."""
+        self.experts.close()
+
+
+def _segments(batch: Batch) -> list[Segment]:
+    segments, at = [], 0
+    for cache, tokens in batch.parts:
+        assert tokens, "a part without tokens has no last token"
+        cache.reserve(cache.length + len(tokens))
+        segments.append(Segment(cache, at, at + len(tokens), cache.length))
+        at += len(tokens)
+    return segments

@@ -1,0 +1,37 @@
+"""The small parts: norm and gated feed-forward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+LATENT_NORM_EPS = 1e-6
+"""q_a and kv_a norms: the DeepSeek-V3 reference leaves them at its class default."""
+
+
+@dataclass(frozen=True, slots=True)
+class RMSNorm:
+    """x / rms(x) * weight, in float32 (Zhang & Sennrich 2019, arXiv:1910.07467)."""
+
+    weight: Tensor
+    eps: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[..., H] -> [..., H], same dtype."""
+        wide = F.rms_norm(x.float(), self.weight.shape, None, self.eps)
+        return self.weight * wide.to(x.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class SwiGLU:
+    """down(silu(gate(x)) * up(x)); gate and up are stacked into one matrix [2I, H]."""
+
+    gate_up: Tensor
+    down: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[T, H] -> [T, H]"""
+        gate, up = F.linear(x, self.gate_up).chunk(2, -1)  # [T, 2I] -> 2 x [T, I]
+        return F.linear(F.silu(gate) * up, self.down)
