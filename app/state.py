@@ -14,6 +14,9 @@ from app import events as ev
 from app.events import Event
 from engine.protocol import ChatMessage, Timings, ToolSpec, Usage
 
+_NO_USAGE = Usage()
+_NO_TIMINGS = Timings()
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -77,8 +80,8 @@ class ModelCall:
     prefill_seconds_left: float | None = None
     first_part: float = 0.0
     finish_reason: str = ""
-    usage: Usage = Usage()
-    timings: Timings = Timings()
+    usage: Usage = _NO_USAGE
+    timings: Timings = _NO_TIMINGS
     first_token_ms: float = 0.0
     seconds: float = 0.0
     ended: float = 0.0

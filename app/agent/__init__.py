@@ -1,0 +1,1 @@
+"""The agent: model call, tool calls, results, until an answer."""

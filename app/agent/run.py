@@ -1,0 +1,78 @@
+"""What one turn is run with, and how it writes to the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from app import events as ev
+from app.agent.approval import Desk, Rules
+from app.agent.budget import Meter
+from app.backends.base import Backend
+from app.state import ConversationState, Turn
+from app.store.journal import Journal
+from app.tools.base import Tool, ToolContext
+from engine.protocol import ToolSpec
+
+_NEEDS_FOLDER = frozenset({"list_files", "read_file", "search_files"})
+
+
+class Tools(Protocol):
+    """The part of the toolbox that a run uses."""
+
+    def specs(self, names: tuple[str, ...]) -> tuple[ToolSpec, ...]: ...
+
+    def get(self, name: str) -> Tool | None: ...
+
+    def parse(self, name: str, arguments_text: str) -> dict[str, object]: ...
+
+
+@dataclass(slots=True)
+class Run:
+    """One turn on its way. Lives on the core's loop, in the turn's task."""
+
+    conversation: str
+    turn: str
+    settings: ev.RunSettings
+    journal: Journal
+    find_backend: Callable[[ev.RunSettings], Awaitable[Backend]]
+    tools: Tools
+    desk: Desk
+    rules: Rules
+    meter: Meter
+    scratch: Path
+    cause: ev.Cause = "shutdown"
+    """Why the task is cancelled, set by whoever cancels it."""
+    stop_after_step: bool = False
+
+    def emit(self, body: ev.Body, span: str = "") -> float:
+        """Store and publish; the event's time."""
+        return self.journal.append(self.conversation, body, self.turn, span).at
+
+    @property
+    def state(self) -> ConversationState:
+        return self.journal.state(self.conversation)
+
+    def path(self) -> tuple[Turn, ...]:
+        """The turns from the first to this one, whatever branch is shown meanwhile."""
+        state = self.state
+        found: list[Turn] = []
+        current = state.turn(self.turn)
+        while current is not None:
+            found.append(current)
+            current = state.turn(current.parent) if current.parent else None
+        return tuple(reversed(found))
+
+    @property
+    def enabled(self) -> tuple[str, ...]:
+        """The tools the model is offered: file tools only where a folder was chosen."""
+        folder = self.state.folder
+        return tuple(t for t in self.settings.tools if folder or t not in _NEEDS_FOLDER)
+
+    def context(self) -> ToolContext:
+        """Where this run's tools work."""
+        folder = self.state.folder
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        return ToolContext(self.conversation, Path(folder) if folder else None, self.scratch)

@@ -1,0 +1,168 @@
+"""The tool calls of one reply: asked about, run, and each brought to a result."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from app import events as ev
+from app.agent.approval import Answer
+from app.agent.model_call import Call
+from app.agent.run import Run
+from app.errors import StoreError, ToolError
+from app.store.journal import Item
+from app.tools.base import Tool
+
+RESULT_LIMIT = 100_000
+"""Characters of a result; tools have stricter limits of their own."""
+_OUTPUT_EVERY = 0.1
+_OUTPUT_LIMIT = 200_000
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A call that was looked at: what will run it, or why nothing will."""
+
+    call: Call
+    tool: Tool | None
+    arguments: dict[str, Any]
+    problem: str = ""
+
+    @property
+    def beside(self) -> bool:
+        """Whether it may run beside others."""
+        return self.tool is None or (self.tool.read_only and not self.tool.asks)
+
+
+async def answer_calls(run: Run, span: str, calls: Sequence[Call]) -> None:
+    """Bring every call to its ToolEnded, in order; calls that only read run side by side."""
+    planned = [_plan(run, call) for call in calls]
+    items: list[Item] = [
+        (ev.ToolProposed(p.call.id, p.call.name, p.call.arguments, p.problem), span)
+        for p in planned
+    ]
+    run.journal.append_all(run.conversation, items, run.turn)
+    for beside, group in groupby(planned, key=lambda p: p.beside):
+        if not beside:
+            for one in group:
+                await _answer(run, span, one)
+            continue
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for one in group:
+                    tasks.create_task(_answer(run, span, one))
+        except* StoreError as troubles:
+            trouble = troubles
+        else:
+            continue
+        raise trouble.exceptions[0]
+
+
+def _plan(run: Run, call: Call) -> _Planned:
+    tool = run.tools.get(call.name) if call.name in run.enabled else None
+    if tool is None:
+        return _Planned(call, None, {}, f"unknown tool {call.name}")
+    try:
+        return _Planned(call, tool, run.tools.parse(call.name, call.arguments))
+    except ToolError as error:
+        return _Planned(call, None, {}, error.message)
+
+
+async def _answer(run: Run, span: str, planned: _Planned) -> None:
+    id, began = planned.call.id, time.monotonic()
+
+    def end(status: ev.ToolStatus, result: str) -> None:
+        run.emit(ev.ToolEnded(id, status, _bounded(result), time.monotonic() - began), span)
+
+    if planned.tool is None:
+        return end("error", f"error: {planned.problem}")
+    answer = await _ask(run, span, planned.call, planned.tool)
+    if not answer.allowed:
+        why = f": {answer.reason}" if answer.reason else ""
+        return end("denied", f"error: the user denied this call{why}")
+    began = time.monotonic()
+    run.emit(ev.ToolStarted(id), span)
+    output = _Output(run, span, id)
+    try:
+        result = await planned.tool.run(planned.arguments, run.context(), output.write)
+        status: ev.ToolStatus = "ok"
+    except StoreError:
+        raise
+    except ToolError as error:
+        status, result = "error", f"error: {error.message}"
+    except Exception as error:
+        _log.exception("the tool %s failed", planned.call.name)
+        status, result = "error", f"error: the tool failed: {type(error).__name__}: {error}"
+    finally:
+        output.flush()
+    end(status, result)
+
+
+async def _ask(run: Run, span: str, call: Call, tool: Tool) -> Answer:
+    if not tool.asks:
+        return Answer("once", by="rule")
+    asked = ev.ApprovalAsked(call.id, f"{call.name} can change things on this computer")
+    answer = run.rules.answer(call.name)
+    if answer is None:
+        run.emit(asked, span)
+        with run.meter.paused():
+            answer = await run.desk.wait(run.conversation, call.id)
+        run.rules.learn(call.name, answer)
+        run.emit(_answered(call, answer), span)
+    else:
+        items: list[Item] = [(asked, span), (_answered(call, answer), span)]
+        run.journal.append_all(run.conversation, items, run.turn)
+    return answer
+
+
+def _answered(call: Call, answer: Answer) -> ev.ApprovalAnswered:
+    return ev.ApprovalAnswered(call.id, answer.decision, answer.reason, answer.by)
+
+
+def _bounded(text: str) -> str:
+    if len(text) <= RESULT_LIMIT:
+        return text
+    return f"{text[:RESULT_LIMIT]}\n({len(text) - RESULT_LIMIT} more characters left out)"
+
+
+class _Output:
+    """Gathers what a tool prints into an event every tenth of a second."""
+
+    def __init__(self, run: Run, span: str, call: str) -> None:
+        self._run = run
+        self._span = span
+        self._call = call
+        self._buffer: list[str] = []
+        self._room = _OUTPUT_LIMIT
+        self._timer: asyncio.TimerHandle | None = None
+
+    def write(self, text: str) -> None:
+        text = text[: self._room]
+        self._room -= len(text)
+        if text:
+            self._buffer.append(text)
+            if self._timer is None:
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(_OUTPUT_EVERY, self._tick)
+
+    def _tick(self) -> None:
+        try:
+            self.flush()
+        except StoreError as error:
+            # The run meets the same trouble with its next event and ends there.
+            _log.warning("a tool's output is not stored: %s", error)
+
+    def flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._buffer:
+            text, self._buffer = "".join(self._buffer), []
+            self._run.emit(ev.ToolOutput(self._call, text), self._span)

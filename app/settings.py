@@ -1,0 +1,96 @@
+"""A person's settings: one struct, one JSON file, saved whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from app.events import RunSettings
+from app.notices import Notice
+from app.paths import folder_error
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """A remote OpenAI-compatible endpoint; ``id`` is what ``RunSettings.backend`` names."""
+
+    id: str
+    base_url: str
+    name: str = ""
+    model: str = ""
+    key: str = ""
+    """The file is readable by its owner alone."""
+
+
+class WindowLayout(msgspec.Struct, frozen=True):
+    """Qt's own description of the window, base64; empty: the default."""
+
+    geometry: str = ""
+    state: str = ""
+    trace: bool = False
+    conversation: str = ""
+    """The one that was shown last."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Everything that is remembered beside the conversations."""
+
+    theme: Literal["system", "light", "dark"] = "system"
+    model: str = ""
+    """The folder of the model our engine loads; empty: the embedded one."""
+    start_engine: bool = True
+    """Whether the window starts the engine when it opens."""
+    run: RunSettings = RunSettings()
+    """What a new turn is run with."""
+    always_allow: tuple[str, ...] = ()
+    """Tools that a person allowed for good."""
+    endpoints: tuple[Endpoint, ...] = ()
+    window: WindowLayout = WindowLayout()
+
+
+def load_settings(path: Path) -> tuple[Settings, Notice | None]:
+    """The stored settings, or the defaults if there are none.
+
+    A file that cannot be understood is moved aside and named in the notice. Raises StoreError
+    when the file system refuses.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return Settings(), None
+    except OSError as error:
+        raise folder_error(path, error) from error
+    try:
+        return msgspec.json.decode(data, type=Settings), None
+    except msgspec.DecodeError as error:
+        aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+        try:
+            path.replace(aside)
+        except OSError as refused:
+            raise folder_error(path, refused) from refused
+        return Settings(), Notice(
+            "settings_damaged",
+            f"The settings could not be read ({error}); the defaults are used.",
+            f"The old file was kept as {aside}.",
+        )
+
+
+def save_settings(path: Path, settings: Settings) -> None:
+    """Write beside the file, then put it in its place. Raises StoreError; the old file stays."""
+    data = msgspec.json.format(msgspec.json.encode(settings), indent=2)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise folder_error(path, error) from error
