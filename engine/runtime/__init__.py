@@ -1,0 +1,1 @@
+"""The engine thread: schedule, run, emit."""

@@ -1,0 +1,163 @@
+"""The loaded engine: ``step`` is schedule, run, emit."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from engine.cache.recent import RecentCaches
+from engine.errors import Aborted, SelenographError
+from engine.protocol import Progress
+from engine.runtime.metrics import Meter
+from engine.runtime.reply import Reply
+from engine.runtime.runner import Runner
+from engine.sampling.sampler import sample
+from engine.scheduler.scheduler import Scheduler, Work
+from engine.scheduler.sequence import Sequence
+from engine.text.tokenizer import Tokenizer
+from engine.types import Broke, Prefilling, Request, Started
+
+
+@dataclass(frozen=True, slots=True)
+class TextEnds:
+    """What decodes and ends replies of the loaded model."""
+
+    tokenizer: Tokenizer
+    end_ids: frozenset[int]
+
+
+class Engine:
+    """One model and the sequences on it. Engine thread only."""
+
+    def __init__(
+        self, runner: Runner, text: TextEnds, context: int, scheduler: Scheduler | None = None
+    ) -> None:
+        self.scheduler = scheduler or Scheduler()
+        self.recent = RecentCaches()
+        self.meter = Meter()
+        self._runner = runner
+        self._text = text
+        self._context = context
+        self._replies: dict[str, Reply] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.scheduler.waiting or self.scheduler.running)
+
+    def step(self) -> None:
+        """Compute one token of every running reply and one chunk of one prompt."""
+        work = self._schedule()
+        logits = self._run(work)
+        self._emit(work, logits)
+
+    def sequence(self, request_id: str) -> Sequence | None:
+        """The running sequence of a request."""
+        return next((s for s in self.scheduler.running if s.request.id == request_id), None)
+
+    def drop(self, request_id: str) -> bool:
+        """Take a request out at once; its sink hears an abort. False if it is not here."""
+        for request in self.scheduler.waiting:
+            if request.id == request_id:
+                self.scheduler.waiting.remove(request)
+                request.sink(Broke(Aborted()))
+                return True
+        sequence = self.sequence(request_id)
+        if sequence is None:
+            return False
+        sequence.aborted = True
+        self._drop_aborted()
+        return True
+
+    def fail_all(self, error: SelenographError) -> None:
+        """End every request with an error, e.g. before the model is unloaded."""
+        for request in self.scheduler.waiting:
+            request.sink(Broke(error))
+        self.scheduler.waiting.clear()
+        for sequence in list(self.scheduler.running):
+            self._retire(sequence)
+            sequence.request.sink(Broke(error))
+
+    def close(self) -> None:
+        """Free model and caches."""
+        self.recent.clear()
+        self._runner.model.close()
+
+    # -- the three stations
+
+    def _schedule(self) -> list[Work]:
+        self._drop_aborted()
+        while (request := self.scheduler.next_to_admit()) is not None:
+            self._admit(request)
+        return self.scheduler.schedule()
+
+    def _run(self, work: list[Work]) -> list[tuple[Sequence, Tensor]]:
+        if not work:
+            return []
+        began = time.monotonic()
+        try:
+            logits = self._runner.run(work)
+        except Aborted:
+            # Whoever asked for it goes in the next step; the others lost nothing but the time.
+            return []
+        self.meter.count(work, time.monotonic() - began)
+        return logits
+
+    def _emit(self, work: list[Work], logits: list[tuple[Sequence, Tensor]]) -> None:
+        for item in work:
+            if not item.samples and item.sequence.computed:
+                item.sequence.request.sink(Prefilling(_progress(item.sequence)))
+        for sequence, row in logits:
+            self._advance(sequence, row)
+
+    # -- sequences
+
+    def _admit(self, request: Request) -> None:
+        tokens = list(request.prompt.token_ids)
+        limit = min(self._context, len(tokens) + request.sampling.max_tokens)
+        cache = self.recent.take(tokens)
+        cached = cache.length if cache is not None else 0
+        if cache is None:
+            cache = self._runner.model.new_cache(self._context)
+        sequence = Sequence(request, cache, cached, limit)
+        self.scheduler.running.append(sequence)
+        self._replies[request.id] = Reply(sequence, self._text.tokenizer, self._text.end_ids)
+        request.sink(Started(len(tokens), cached))
+
+    def _advance(self, sequence: Sequence, row: Tensor) -> None:
+        if sequence.aborted:
+            return
+        reply, sink = self._replies[sequence.request.id], sequence.request.sink
+        try:
+            sampled = sample(row, sequence.request.sampling, sequence.rng)
+        except SelenographError as error:
+            self._retire(sequence)
+            sink(Broke(error))
+            return
+        wrote, reason = reply.add(sampled)
+        sequence.check()
+        if wrote is not None:
+            sink(wrote)
+        if reason is not None:
+            self._retire(sequence)
+            sink(reply.ended(reason))
+
+    def _retire(self, sequence: Sequence) -> None:
+        """Out of the running set; what was computed stays for the next prompt."""
+        self.scheduler.finish(sequence)
+        del self._replies[sequence.request.id]
+        self.recent.put(sequence.tokens[: sequence.computed], sequence.cache)
+
+    def _drop_aborted(self) -> None:
+        for sequence in [s for s in self.scheduler.running if s.aborted]:
+            self._retire(sequence)
+            sequence.request.sink(Broke(Aborted()))
+
+
+def _progress(sequence: Sequence) -> Progress:
+    done = sequence.computed - sequence.cached
+    spent = time.monotonic() - sequence.scheduled
+    left = spent / done * sequence.pending if done else None
+    return Progress(sequence.computed, sequence.prompt_tokens, left)

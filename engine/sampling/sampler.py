@@ -1,0 +1,87 @@
+"""One token from one row of logits.
+
+Order: temperature, top-k, min-p, top-p; each works on what the one before left. top-p: Holtzman
+et al. 2020 (arXiv:1904.09751); min-p: Nguyen et al. 2024 (arXiv:2407.01082).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.errors import SelenographError
+from engine.types import SamplingParams
+
+_HEAD = 1024
+"""Candidates sorted at first; nearly always they hold the whole nucleus."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A token; log-probabilities (natural, of the model's own distribution) when asked for."""
+
+    id: int
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+class BadLogits(SelenographError):
+    """The model produced numbers from which nothing can be chosen."""
+
+    kind = "model"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "bad_logits",
+            "the model's output is not a number",
+            "the weights may be damaged; run `selenograph inspect` on the folder",
+        )
+
+
+def sample(logits: Tensor, params: SamplingParams, rng: torch.Generator) -> Sampled:
+    """logits float32 [V] -> a token. Raises BadLogits.
+
+    Depends on nothing but its arguments, so a seeded reply is the same in any batch.
+    """
+    best = logits.max()
+    if not torch.isfinite(best):
+        raise BadLogits()
+    greedy = params.temperature <= 0
+    token = int(logits.argmax()) if greedy else _draw(logits, params, rng)
+    if not params.logprobs:
+        return Sampled(token)
+    logprobs = logits.log_softmax(-1)
+    top = logprobs.topk(min(params.top_logprobs, logprobs.shape[-1]))
+    pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    return Sampled(token, float(logprobs[token]), tuple(pairs))
+
+
+def _draw(logits: Tensor, params: SamplingParams, rng: torch.Generator) -> int:
+    probs = (logits / max(params.temperature, 1e-5)).softmax(-1)  # [V]
+    if not params.top_k and not params.min_p and params.top_p >= 1:
+        return int(torch.multinomial(probs, 1, generator=rng))
+    count = min(params.top_k or probs.shape[-1], probs.shape[-1])
+    head = probs.topk(min(count, _HEAD))
+    if _cut(head.values, count, params) == head.values.shape[-1] < count:
+        head = probs.topk(count)
+    kept = max(_cut(head.values, count, params), 1)
+    place = torch.multinomial(head.values[:kept], 1, generator=rng)
+    return int(head.indices[place])
+
+
+def _cut(values: Tensor, count: int, params: SamplingParams) -> int:
+    """How many of the descending `values` stay."""
+    keep = torch.ones_like(values, dtype=torch.bool)
+    if params.min_p > 0:
+        keep &= values >= params.min_p * values[0]
+    if params.top_p < 1:
+        # What top-k and min-p left is the whole for top-p. A partial head of an unlimited list
+        # has its total from the full distribution, which is 1.
+        partial = params.top_k == 0 and params.min_p == 0 and values.shape[-1] < count
+        left = values * keep
+        total = torch.ones(()) if partial else left.sum()
+        before = left.cumsum(-1) - left
+        keep &= before < params.top_p * total
+    return int(keep.sum())
