@@ -1,0 +1,1 @@
+"""Generated agent transcripts: worlds, tasks, phrasings."""

@@ -1,0 +1,546 @@
+# ruff: noqa: E501  (patterns are kept whole, whatever their length)
+"""Tasks for the calculator: expressions, words for operations, word problems, chains."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from .grammar import Speaker, dress, fill
+from .names import integer, noun, person, plural
+from .task import Turn
+from .tools import World
+
+ASK = (
+    "What is <E>?",
+    "{What's|What is|what does} <E>{ equal| come to||}?",
+    "{Calculate|Compute|Work out|Evaluate|Figure out|Solve|^Crunch|^Determine} <E>{ for me||}.",
+    "{Can|Could|Would} you {please |}{calculate|compute|work out|evaluate|figure out|tell "
+    "me|^determine|^reckon} <E>?",
+    "How much is <E>?",
+    "<E> = ?",
+    "<E>",
+    "<E> equals what?",
+    "{Tell me|Give me|Find|Show me|I need|I want|I'd like|Get me|^Hand me} {the {result|value|answer|"
+    "^outcome} of |}<E>.",
+    "{Do you know|Any idea|Can you tell me|^Do you happen to know} {what|how much} <E> is?",
+    "{What|How much} do {you|I} get {for|from|if I do|^out of} <E>?",
+    "{The result of|The value of} <E>, please.",
+    "{Use|Take} the calculator{:| for| and work out} <E>.",
+    "Was ist <E>?",
+    "{Wie viel|Was} ergibt <E>?",
+    "Combien font <E>?",
+    "Cuánto es <E>?",
+    "^How big is <E>?",
+    "^I wonder what <E> makes.",
+    "^Please have a go at <E>.",
+    "^Run the numbers on <E>.",
+    "^<E>, what does that give?",
+)
+HINTS = (
+    " {Use|Please use|Using|With} the calculator{, please|}.",
+    " {You {can|should|may|must} use the calculator.|Do it with the calculator.|The calculator "
+    "helps.|^Rely on the calculator.|^Take your calculator.}",
+    " Answer with {the|a} number.",
+)
+
+
+def number(rng: random.Random, digits: int = 6) -> str:
+    """An operand as plain text: mostly an integer, now and then a decimal."""
+    if rng.random() < 0.18:
+        places = rng.choice((1, 2, 2))
+        return f"{integer(rng, 4)}.{rng.randint(0, 10**places - 1):0{places}d}"
+    return str(integer(rng, digits))
+
+
+def grouped(text: str, rng: random.Random) -> str:
+    """Now and then writes 12345 as 12,345."""
+    if text.isdigit() and len(text) > 3 and rng.random() < 0.15:
+        return f"{int(text):,}"
+    return text
+
+
+def expression(rng: random.Random) -> tuple[str, str]:
+    """(as the user writes it, as the calculator takes it)."""
+    count = rng.choice((1, 1, 1, 2, 2, 3))
+    values = [number(rng, 6 if count == 1 else 4) for _ in range(count + 1)]
+    signs = [rng.choice("+-**/+-*") for _ in range(count)]
+    if rng.random() < 0.04:
+        signs[0] = "//" if rng.random() < 0.4 else "%"
+    bracket = -1
+    if count > 1 and rng.random() < 0.3:
+        bracket = rng.randrange(count)
+    style = rng.random()
+    words = {"+": "+", "-": "-", "*": rng.choice("**x×"), "/": rng.choice("//÷")}
+    if style > 0.8:
+        words = {
+            "+": rng.choice(("plus", "+")),
+            "-": rng.choice(("minus", "-")),
+            "*": rng.choice(("times", "times", "multiplied by")),
+            "/": rng.choice(("divided by", "divided by", "over")),
+        }
+    gap = "" if style < 0.3 else " "
+    shown, plain = "", ""
+    for i, value in enumerate(values):
+        before = "(" if i == bracket else ""
+        after = ")" if i == bracket + 1 and bracket >= 0 else ""
+        plain += before + value + after
+        shown += before + grouped(value, rng) + after
+        if i < count:
+            plain += signs[i]
+            word = words.get(signs[i], signs[i])
+            wide = gap if len(word) == 1 and not word.isalpha() else " "
+            if word == "x" and not gap:
+                wide = ""
+            shown += wide + word + wide
+    return shown, plain
+
+
+Problem = tuple[str, str]
+PHRASES: tuple[Problem, ...] = (
+    ("{the sum of <a> and <b>|<a> added to <b>|the total of <a> and <b>}", "<a>+<b>"),
+    ("the sum of <a>, <b> and <c>", "<a>+<b>+<c>"),
+    ("the difference between <a> and <b>", "<a>-<b>"),
+    (
+        "{the product of <a> and <b>|<a> multiplied with <b>|^<a> multiplied by the number <b>}",
+        "<a>*<b>",
+    ),
+    ("{the product of <p>, <q> and <r>|<p> times <q> times <r>}", "<p>*<q>*<r>"),
+    ("{the quotient of <a> and <q>|<a> divided by <q>|<a> split into <q> parts}", "<a>/<q>"),
+    ("<a> times <q>{,|} {plus|and then plus} <b>", "<a>*<q>+<b>"),
+    ("<a> times <q>{,|} {minus|less} <b>", "<a>*<q>-<b>"),
+    ("the product of <a> and <q>{,|} {plus|increased by|^raised by} <b>", "<a>*<q>+<b>"),
+    ("the sum of <a> and <b>{,|} {times|multiplied by} <q>", "(<a>+<b>)*<q>"),
+    ("the sum of <a> and <b>{,|} divided by <q>", "(<a>+<b>)/<q>"),
+    ("{<p> squared|the square of <p>}", "<p>**2"),
+    ("{<p> cubed|the cube of <p>}", "<p>**3"),
+    ("{<q> to the power {of |}<s>|<q> raised to the power {of |}<s>|<q>^<s>|<q>**<s>}", "<q>**<s>"),
+    ("{the square root of <a>|sqrt(<a>)|the root of <a>}", "sqrt(<a>)"),
+    ("{half of|a half of|one half of} <a>", "<a>/2"),
+    ("{a quarter of|one quarter of|a fourth of} <a>", "<a>/4"),
+    ("{a third of|one third of} <a>", "<a>/3"),
+    ("{double <a>|twice <a>|two times <a>}", "2*<a>"),
+    ("{three times <a>|triple <a>}", "3*<a>"),
+    ("{<q>% of <a>|<q> percent of <a>|<q> % of <a>|^<q> per cent of <a>}", "<q>/100*<a>"),
+    (
+        "{<a> plus <q>%|<a> increased by <q>%|<a> with <q>% added|<a> and <q>% on top}",
+        "<a>*(100+<q>)/100",
+    ),
+    ("{<a> minus <q>%|<a> reduced by <q>%|<a> less <q>%|<a> with <q>% off}", "<a>*(100-<q>)/100"),
+    ("the {remainder|rest} {of <a> divided by <q>|when <a> is divided by <q>}", "<a>%<q>"),
+    ("<a> {mod|modulo} <q>", "<a>%<q>"),
+    ("the {average|mean} of <a> and <b>", "(<a>+<b>)/2"),
+    ("the {average|mean} of <a>, <b> and <c>", "(<a>+<b>+<c>)/3"),
+    ("the {larger|bigger|greater} of <a> and <b>", "max(<a>,<b>)"),
+    ("the smaller of <a> and <b>", "min(<a>,<b>)"),
+    ("{the area of a rectangle of <p> by <q>|the area of a <p> by <q> rectangle}", "<p>*<q>"),
+)
+COMMANDS: tuple[Problem, ...] = (
+    ("{Add|Sum|^Sum up} <a> {and|to|plus} <b>.", "<a>+<b>"),
+    ("Add {up |}<a>, <b> and <c>.", "<a>+<b>+<c>"),
+    ("{Add up|Sum up|Total|^Tot up}{:|} <a>, <b>, <c>, <d>.", "<a>+<b>+<c>+<d>"),
+    ("{Subtract|Take|Deduct} <b> from <a>.", "<a>-<b>"),
+    ("Take <a> and {subtract|take away} <b>.", "<a>-<b>"),
+    ("{Multiply|Times} <a> {by|with|and} <b>.", "<a>*<b>"),
+    ("Divide <a> by <q>.", "<a>/<q>"),
+    ("Multiply <a> by <q> and add <b>.", "<a>*<q>+<b>"),
+    ("Multiply <a> by <q> and subtract <b>.", "<a>*<q>-<b>"),
+    ("Divide <a> by <q> and add <b>.", "<a>/<q>+<b>"),
+    ("Add <a> and <b> and multiply {it|the sum|the result} by <q>.", "(<a>+<b>)*<q>"),
+    ("Subtract <b> from <a> and {divide|then divide} {it|the result} by <q>.", "(<a>-<b>)/<q>"),
+    ("{Square <p>.|Calculate the square of <p>.}", "<p>**2"),
+    ("{Double|^Make twice} <a>.", "2*<a>"),
+    ("{Halve <a>.|Divide <a> by two.}", "<a>/2"),
+    ("{Increase|Raise} <a> by <q>%.", "<a>*(100+<q>)/100"),
+    ("{Decrease|Reduce|Lower|Cut} <a> by <q>%.", "<a>*(100-<q>)/100"),
+    (
+        "{What percentage of <a> is <q>?|What percent of <a> is <q>?|<q> is what percent of <a>?}",
+        "<q>/<a>*100",
+    ),
+    ("How many times does <q> {go|fit} into <a>?", "<a>//<q>"),
+    ("{What is left|What remains} {if I take|when you take} <b> {away |}from <a>?", "<a>-<b>"),
+    ("By how much is <a> {larger|bigger|greater} than <b>?", "<a>-<b>"),
+    ("Start with <a>, add <b>, {then |}{take away|subtract} <c>.", "<a>+<b>-<c>"),
+)
+STORIES: tuple[Problem, ...] = (
+    (
+        "{I have|There are|We have|We bought|<N> has|^On the table are} <p> {boxes|bags|crates} of <q> "
+        "<X> {and|plus} <r> {more|single ones|loose ones}. How many <X> {are there|is that|do we "
+        "have}{ in total| altogether|}?",
+        "<p>*<q>+<r>",
+    ),
+    (
+        "<p> {boxes|bags|packs|cartons|^trays} {with|of} <q> <X> each and <r> {more|extra ones}: how "
+        "many <X>{ in all| in total| altogether|}?",
+        "<p>*<q>+<r>",
+    ),
+    ("How many <X> are in <p> {boxes|bags|crates|^tins} of <q>{ each|}?", "<p>*<q>"),
+    (
+        "{A|One} <Y> costs <m> {euros|dollars|pounds|^francs}. {What|How much} {do|would} <p> "
+        "{of them |<X> |}cost?",
+        "<p>*<m>",
+    ),
+    (
+        "<p> <X> at <m> {euros|dollars|pounds} each{:|,} {what is the total|how much is that|what do I "
+        "pay|^what is the bill}?",
+        "<p>*<m>",
+    ),
+    (
+        "<N> {buys|bought|^picks up} <p> <X> at <m> {euros|dollars} each and <q> <Z> at <n> "
+        "{euros|dollars} each. {What is the total|How much {is it|does it cost}{ in total|}}?",
+        "<p>*<m>+<q>*<n>",
+    ),
+    (
+        "<N> {pays|paid} for <p> <X> at <m> {euros|dollars} each with <B>. {How much change|What "
+        "change} does {<N>|she|he} get{ back|}?",
+        "<B>-<p>*<m>",
+    ),
+    (
+        "<N> {has|had|owns|^keeps} <a> <X> and {gives away|sells|sold|loses|gave away|^hands out} <r>. "
+        "How many {are left|remain|does <N> have now|<X> are left}?",
+        "<a>-<r>",
+    ),
+    (
+        "<N> {has|had} <a> <X> and {gets|finds|buys|^receives} <b> more. How many {are there|is "
+        "that|does <N> have}{ now|}?",
+        "<a>+<b>",
+    ),
+    ("<N> has <a> <X> and <M> has <b>. How many do they have{ together| in total|}?", "<a>+<b>"),
+    (
+        "{We|They|<p> people} {share|split|^divide up} <a> <X> {equally |}among <q> "
+        "{people|children|friends}. How many does each{ one|} get?",
+        "<a>/<q>",
+    ),
+    (
+        "A bill of <m> {euros|dollars} is {split|shared|divided} {between|among|by} <q> "
+        "{people|friends}. {What|How much} does each{ one|} pay?",
+        "<m>/<q>",
+    ),
+    (
+        "A {train|car|bus|boat|^plane} {goes|travels|drives|does} <p> km {an hour|per hour}. How far "
+        "does it {go|get|travel} in <q> hours?",
+        "<p>*<q>",
+    ),
+    (
+        "{We|I|<N>} {drove|walked|cycled} <a> km in <q> hours. {What is the average speed|How fast was "
+        "that{ on average|}}?",
+        "<a>/<q>",
+    ),
+    (
+        "{A|The} <Y> {costs|is priced at} <m> {euros|dollars|pounds}. {There is a discount of <q>%|It "
+        "is reduced by <q>%|I get <q>% off|^The shop takes <q>% off}. {What|How much} do I pay?",
+        "<m>*(100-<q>)/100",
+    ),
+    (
+        "{The price of <m> goes up by <q>%.|The rent of <m> rises by <q>%.|My pay of <m> is raised by "
+        "<q>%.} What is {it now|the new amount}?",
+        "<m>*(100+<q>)/100",
+    ),
+    ("How many {seconds|minutes} are {there |}in <p> {minutes|hours}?", "<p>*60"),
+    ("How many hours are {there |}in <p> days?", "<p>*24"),
+    ("How many days are {there |}in <p> weeks?", "<p>*7"),
+    (
+        "{A room is|The garden is|A field is|^A yard is} <p> m long and <q> m wide. {What is the "
+        "area|How many square metres is that}?",
+        "<p>*<q>",
+    ),
+    (
+        "{A field is|The garden is} <p> m long and <q> m wide. {What is the perimeter|How long is the "
+        "fence around it}?",
+        "2*(<p>+<q>)",
+    ),
+    (
+        "{I save|<N> saves|We put aside} <p> {euros|dollars} {a|every|each} {month|week}. How much "
+        "{is that|do I have|does that make} after <q> {months|weeks}?",
+        "<p>*<q>",
+    ),
+    (
+        "<N> earns <m> an hour and works <q> hours. {How much is that|What is the pay|What does <N> "
+        "get}?",
+        "<m>*<q>",
+    ),
+    (
+        "<N> reads <p> pages a day. How many days {does a book of <a> pages take|for <a> pages}?",
+        "<a>/<p>",
+    ),
+    ("{What is|How much is|Calculate} a tip of <q>% on <m>{ euros| dollars|}?", "<q>/100*<m>"),
+    ("^<N> packs <a> <X> into boxes of <q>. How many boxes is that?", "<a>/<q>"),
+    ("^In a hall there are <p> rows with <q> seats each. How many seats is that?", "<p>*<q>"),
+    ("^<N> had <a> <X>, gave <r> to <M> and got <b> more later. How many now?", "<a>-<r>+<b>"),
+    (
+        "In a {school|cinema|^theatre} there are <p> {rows|rooms|groups} of <q> {chairs|children|"
+        "people}. How many {is that|are there|^in total}?",
+        "<p>*<q>",
+    ),
+    (
+        "<N> had <a> <X>, {used|lost|sold} <r> and {bought|found} <b> more. How many are there "
+        "now?",
+        "<a>-<r>+<b>",
+    ),
+    (
+        "{I want to put|<N> puts} <a> <X> into {bags|boxes|groups} of <q>. How many "
+        "{bags|boxes|groups} {do I need|is that}?",
+        "<a>/<q>",
+    ),
+)
+CHAINS: tuple[tuple[str, str, str], ...] = (
+    (
+        "{First |}{calculate|compute|work out|^determine} <E>, {then|after that|and then} {divide|^split} "
+        "{the result|it|that|the answer} by <q>.",
+        "/",
+        "<q>",
+    ),
+    (
+        "{First |}{calculate|compute|work out} <E>. {Then|After that|Next,|^Afterwards} {multiply|scale} "
+        "{the result|it|that} by <q>.",
+        "*",
+        "<q>",
+    ),
+    (
+        "{First |}{calculate|compute|work out} <E>{,|.} {then|after that|next} add <b>{ to it| to "
+        "the result|}.",
+        "+",
+        "<b>",
+    ),
+    (
+        "{First |}{calculate|compute|work out} <E>{,|.} {then|after that|next} {subtract|take away} "
+        "<b>{ from it| from the result|}.",
+        "-",
+        "<b>",
+    ),
+    (
+        "{What is|How much is} <E>? {And|Then} {what do I get if I |}{divide|^split} {that|it|the result} "
+        "by <q>?",
+        "/",
+        "<q>",
+    ),
+    ("{What is|How much is} <E>? {And|Then} {double it|twice that}{, please|}.", "*", "2"),
+    ("{What is|How much is} <E>? {And|Then} {multiply|times} {that|it} by <q>.", "*", "<q>"),
+    ("{Work out|Calculate} <E> and {use|take} the result: {add <b>|plus <b>}.", "+", "<b>"),
+    ("Step 1: <E>. Step 2: {multiply|take} the result {by|times} <q>.", "*", "<q>"),
+    ("^Step one is <E>, step two is to multiply what you get by <q>.", "*", "<q>"),
+)
+FOLLOW_UPS: tuple[tuple[str, str, str], ...] = (
+    (
+        "{And|Now|Then|OK, now|} {divide|^split} {that|it|the result} by <q>{.|, please.}",
+        "/",
+        "<q>",
+    ),
+    ("{And|Now|Then|} {multiply|^scale} {that|it|the result} by <q>.", "*", "<q>"),
+    ("{And times <q>?|What about times <q>?|And that times <q>?}", "*", "<q>"),
+    ("{Now|And|Then|} add <b>{ to that| to it|}.", "+", "<b>"),
+    ("{And|Now} plus <b>?", "+", "<b>"),
+    ("{And|Now|} {subtract|take away} <b>{ from that| from it|}.", "-", "<b>"),
+    ("{And|What about} half of {that|it}?", "/", "2"),
+    ("{Double|^Make twice} {that|it}.", "*", "2"),
+)
+
+
+def slots(rng: random.Random) -> dict[str, str]:
+    """Fresh values for every slot of the patterns above."""
+    thing, other = noun(rng), noun(rng)
+    price = (
+        str(integer(rng, 3))
+        if rng.random() < 0.5
+        else f"{rng.randint(1, 99)}.{rng.randint(1, 99):02d}"
+    )
+    return {
+        "a": number(rng, 5),
+        "b": number(rng, 4),
+        "c": number(rng, 3),
+        "d": number(rng, 3),
+        "p": str(rng.randint(2, 400)),
+        "q": str(rng.randint(2, 99)),
+        "r": str(rng.randint(2, 99)),
+        "s": str(rng.randint(2, 12)),
+        "m": price,
+        "n": str(rng.randint(1, 60)),
+        "B": rng.choice(("50", "100", "200", "500", "1000", "20")),
+        "N": person(rng),
+        "M": person(rng),
+        "X": plural(thing),
+        "Z": plural(other),
+        "Y": thing,
+    }
+
+
+def close_with(turn: Turn, speaker: Speaker, plain: str, result: str) -> Turn:
+    """The closing reply for a calculator result."""
+    if result.startswith("error: "):
+        reason = result.removeprefix("error: ")
+        return turn.finish(
+            f"The calculator says: {reason}.", f"I can't calculate {plain}: {reason}.", "can't"
+        )
+    value = result.removeprefix("about ")
+    link = "is about" if result != value else "="
+    return turn.finish(f"The result is {result}.", f"{plain} {link} {value}.", value)
+
+
+def compute(turn: Turn, world: World, speaker: Speaker, plain: str) -> Turn:
+    """One calculator call and the reply; Python where the calculator is missing."""
+    if "calculator" in world.tools:
+        why = speaker.any(
+            "{I need|I have to compute|Let me compute|This is} {<E>|<E>|<E>}. {I will use the "
+            "calculator.|The calculator can do it.|I use the calculator.}"
+        )
+        result = turn.use(world, fill(why, {"E": plain}), "calculator", expression=plain)
+        if not result.startswith("error: the user denied"):
+            return close_with(turn, speaker, plain, result)
+        return denied(turn, result)
+    code = plain if "sqrt" not in plain else f"import math\nmath.{plain}"
+    result = turn.use(
+        world, f"I need {plain}. There is no calculator, so I use Python.", "python", code=code
+    )
+    if result.startswith("error: the user denied"):
+        return denied(turn, result)
+    if result.startswith("error: "):
+        reason = result.removeprefix("error: ")
+        return turn.finish(
+            f"Python says: {reason}.", f"I can't calculate {plain}: {reason}.", "can't"
+        )
+    return turn.finish(f"The result is {result}.", f"{plain} = {result}.", result)
+
+
+def denied(turn: Turn, result: str) -> Turn:
+    """The honest reply when the user refused a call."""
+    _, _, reason = result.partition("this call: ")
+    tail = f" ({reason})" if reason else ""
+    return turn.finish(
+        "The user denied the call, so I stop here.",
+        f"You denied the call{tail}, so I can't give the answer.",
+        "denied",
+    )
+
+
+def ask_expression(speaker: Speaker, shown: str, values: dict[str, str]) -> str:
+    """A question about a written-out expression."""
+    hint = speaker.expand(speaker.rng.choice(HINTS))[0] if speaker.rng.random() < 0.25 else ""
+    return dress(speaker.pick(ASK), speaker, {**values, "E": shown}, hint)
+
+
+def plain_task(speaker: Speaker, world: World) -> Turn:
+    """An expression, an operation in words, a command or a story."""
+    rng = speaker.rng
+    values = slots(rng)
+    roll = rng.random()
+    if roll < 0.4:
+        shown, plain = expression(rng)
+        return compute(
+            Turn("calculator", ask_expression(speaker, shown, values)), world, speaker, plain
+        )
+    if roll < 0.6:
+        pattern, plain = rng.choice(PHRASES)
+        shown = fill(Speaker(rng, False).expand(pattern)[0], values)
+        user = ask_expression(speaker, shown, values)
+    else:
+        bank = COMMANDS if roll < 0.75 else STORIES
+        user, plain = from_bank(speaker, bank, values)
+    return compute(Turn("calculator", user), world, speaker, fill(plain, values))
+
+
+IN_PYTHON = (
+    " {Use|Please use|Use the} python{ for it| for that| tool|}.",
+    " {With|In|Using} python{, please|}.",
+    " {Let python do it|Run it in python|^Have python work it out}.",
+)
+
+
+def python_task(speaker: Speaker, world: World) -> Turn:
+    """An expression that the user wants done in Python."""
+    rng = speaker.rng
+    if "python" not in world.tools:
+        return plain_task(speaker, world)
+    shown, plain = expression(rng)
+    if rng.random() < 0.3:
+        base, power = rng.randint(2, 30), rng.randint(2, 20)
+        shown = rng.choice(
+            (f"{base}**{power}", f"{base} to the power of {power}", f"{base}^{power}")
+        )
+        plain = f"{base}**{power}"
+    text = speaker.pick(ASK[:5])
+    user = dress(text, speaker, {"E": shown}, speaker.expand(rng.choice(IN_PYTHON))[0])
+    turn = Turn("data", user)
+    result = turn.use(world, f"I need {plain}. I use Python.", "python", code=plain)
+    if result.startswith("error: "):
+        reason = result.removeprefix("error: ")
+        return turn.finish(
+            f"Python says: {reason}.", f"I can't calculate {plain}: {reason}.", "can't"
+        )
+    return turn.finish(f"The result is {result}.", f"{plain} = {result}.", result)
+
+
+def zero_task(speaker: Speaker, world: World) -> Turn:
+    """A division by zero, reported as such."""
+    rng = speaker.rng
+    a, b = number(rng, 4), number(rng, 3)
+    shown, plain = rng.choice(
+        (
+            (f"{a} / 0", f"{a}/0"),
+            (f"{a} divided by 0", f"{a}/0"),
+            (f"{a}/({b}-{b})", f"{a}/({b}-{b})"),
+            (f"{a} / 0 + {b}", f"{a}/0+{b}"),
+        )
+    )
+    return compute(
+        Turn("calculator error", ask_expression(speaker, shown, slots(rng))), world, speaker, plain
+    )
+
+
+def from_bank(speaker: Speaker, bank: tuple[Problem, ...], values: dict[str, str]) -> Problem:
+    """(dressed question, pattern of the expression) from a bank of problems."""
+    known = [p for p in bank if not p[0].startswith("^")]
+    unseen = [p for p in bank if p[0].startswith("^")]
+    hint = speaker.expand(speaker.rng.choice(HINTS))[0] if speaker.rng.random() < 0.15 else ""
+    for _ in range(200):
+        whole = speaker.held and unseen and speaker.rng.random() < 0.4
+        pattern, plain = speaker.rng.choice(unseen if whole else known)
+        text, used = speaker.expand(pattern.removeprefix("^"))
+        if whole:
+            speaker.unseen.append(pattern)
+        if not speaker.held or whole or used:
+            break
+    return dress(text, speaker, values, hint), plain
+
+
+def chain_task(speaker: Speaker, world: World) -> Turn:
+    """Two calculator calls, the second on the first result."""
+    rng = speaker.rng
+    values = slots(rng)
+    shown, plain = expression(rng)
+    while plain.count("/") or plain.count("%"):
+        shown, plain = expression(rng)
+    bank = [c for c in CHAINS if speaker.held or not c[0].startswith("^")]
+    pattern, sign, other = rng.choice(bank)
+    if pattern.startswith("^"):
+        speaker.unseen.append(pattern)
+    text = speaker.expand(pattern.removeprefix("^"))[0]
+    user = dress(text, speaker, {**values, "E": shown})
+    turn = Turn("calculator chain", user)
+    first = turn.use(
+        world, f"First step: {plain}. I will use the calculator.", "calculator", expression=plain
+    )
+    second = f"{first}{sign}{fill(other, values)}"
+    why = f"The first result is {first}. Next: {second}."
+    return close_with(turn, speaker, second, turn.use(world, why, "calculator", expression=second))
+
+
+def follow_up(speaker: Speaker, world: World, before: Turn) -> Turn | None:
+    """A next turn on the last turn's number; None where it does not fit."""
+    value = before.expect[0] if before.expect else ""
+    if not value.replace(".", "", 1).isdigit() or len(value) > 9 or "calculator" not in world.tools:
+        return None
+    values = slots(speaker.rng)
+    pattern, sign, other = speaker.rng.choice(FOLLOW_UPS)
+    user = dress(speaker.expand(pattern)[0], speaker, values)
+    plain = f"{value}{sign}{fill(other, values)}"
+    turn = Turn("calculator", user)
+    why = f"The last result was {value}. I need {plain}."
+    return close_with(turn, speaker, plain, turn.use(world, why, "calculator", expression=plain))
+
+
+MAKERS: tuple[tuple[float, Callable[[Speaker, World], Turn]], ...] = (
+    (0.79, plain_task),
+    (0.14, chain_task),
+    (0.05, python_task),
+    (0.02, zero_task),
+)
