@@ -1,5 +1,6 @@
--- Schema 1. `events` is the truth; `conversations` and `runs` are kept beside it so that the list
--- and the recovery need not read it. They change in the same transaction.
+-- Schema 1. `events` is the truth. `conversations` and `runs` are kept beside it so that the list
+-- and the recovery need not read it, and change in the same transaction. No semicolon in comments:
+-- the statements are split there.
 
 CREATE TABLE conversations (
     id          TEXT PRIMARY KEY,

@@ -1,0 +1,224 @@
+"""What can be done with conversations: the commands behind Core, on the core's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+from app import events as ev
+from app.agent.approval import Answer, Desk, Rules
+from app.agent.budget import Meter, budget_of
+from app.agent.loop import run_turn
+from app.agent.prompts import title_of
+from app.agent.run import Run, Tools
+from app.backends.base import Backend
+from app.errors import RequestError, StoreError
+from app.settings import Settings
+from app.state import ConversationState, Turn
+from app.store.journal import Journal
+
+_log = logging.getLogger(__name__)
+
+
+class Toolset(Tools, Protocol):
+    """The toolbox, with what outlives a run."""
+
+    async def forget(self, conversation: str) -> None: ...
+
+
+class Conversations:
+    """Turns user actions into events and runs. At most one run a conversation.
+
+    Commands raise RequestError (``no_conversation``, ``no_turn``, ``busy``, ``empty_message``,
+    ``not_resumable``, ``not_waiting``) and StoreError.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        tools: Toolset,
+        find_backend: Callable[[ev.RunSettings], Awaitable[Backend]],
+        settings: Callable[[], Settings],
+        allow_always: Callable[[str], None],
+        scratch: Path,
+    ) -> None:
+        self._journal = journal
+        self._tools = tools
+        self._find_backend = find_backend
+        self._settings = settings
+        self._allow_always = allow_always
+        self._scratch = scratch
+        self._desk = Desk()
+        self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
+
+    # -- conversations ------------------------------------------------------------------------
+
+    def create(self, title: str, folder: str) -> str:
+        conversation = secrets.token_hex(8)
+        self._journal.append(conversation, ev.ConversationCreated(title.strip(), folder))
+        return conversation
+
+    def rename(self, conversation: str, title: str) -> None:
+        self._journal.append(conversation, ev.ConversationRenamed(title.strip()))
+
+    def set_folder(self, conversation: str, folder: str) -> None:
+        self._journal.append(conversation, ev.ConversationFolderChanged(folder))
+
+    async def delete(self, conversation: str) -> None:
+        await self.stop(conversation, "now")
+        self._journal.append(conversation, ev.ConversationDeleted())
+        await self._tools.forget(conversation)
+
+    def restore(self, conversation: str) -> None:
+        self._journal.append(conversation, ev.ConversationRestored())
+
+    # -- turns --------------------------------------------------------------------------------
+
+    def send(
+        self,
+        conversation: str,
+        text: str,
+        settings: ev.RunSettings | None,
+        unattended: ev.Decision | None,
+    ) -> str:
+        """Begin a turn after the shown branch's last; the turn's id."""
+        state = self._idle(conversation)
+        settings = settings or self._settings().run
+        title = "" if state.title else title_of(text)
+        return self._begin(state, state.selected, text, settings, unattended, title)
+
+    def regenerate(self, conversation: str, turn: str) -> str:
+        """Answer the same message again, on a branch of its own."""
+        state = self._idle(conversation)
+        old = _turn(state, turn)
+        return self._begin(state, old.parent, old.text, old.settings)
+
+    def edit(self, conversation: str, turn: str, text: str) -> str:
+        """Ask something else in a turn's place, on a branch of its own."""
+        state = self._idle(conversation)
+        old = _turn(state, turn)
+        return self._begin(state, old.parent, text, old.settings)
+
+    def select(self, conversation: str, turn: str) -> None:
+        """Show the branch through a turn, to its newest end."""
+        state = self._journal.state(conversation)
+        last = _turn(state, turn)
+        while children := [t for t in state.turns if t.parent == last.id]:
+            last = children[-1]
+        self._journal.append(conversation, ev.TurnSelected(last.id))
+
+    def resume(self, conversation: str, turn: str, unattended: ev.Decision | None) -> None:
+        """Go on with a turn after its last finished step."""
+        state = self._idle(conversation)
+        old = _turn(state, turn)
+        if old.status in ("running", "answered"):
+            raise RequestError("not_resumable", "this turn has nothing left to do")
+        self._journal.append(conversation, ev.TurnResumed(turn), turn)
+        self._start(conversation, turn, old.settings, unattended)
+
+    async def stop(self, conversation: str, mode: ev.StopMode) -> None:
+        """``now`` returns when the run has ended; without a run there is nothing to do."""
+        run, task = self._runs.get(conversation, (None, None))
+        if run is None or task is None:
+            return
+        try:
+            run.emit(ev.StopAsked(mode))
+        finally:
+            if mode == "now":
+                run.cause = "user"
+                task.cancel()
+            else:
+                run.stop_after_step = True
+        if mode == "now":
+            await asyncio.wait([task])
+
+    def decide(self, conversation: str, call: str, decision: ev.Decision, reason: str) -> None:
+        self._desk.answer(conversation, call, Answer(decision, reason))
+
+    async def wait(self, conversation: str) -> None:
+        """Until no run of this conversation goes on."""
+        _, task = self._runs.get(conversation, (None, None))
+        if task is not None:
+            await asyncio.wait([task])
+
+    async def close(self) -> None:
+        """Stop every run; each is recorded as interrupted by the shutdown."""
+        tasks = [task for _, task in self._runs.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _idle(self, conversation: str) -> ConversationState:
+        if conversation in self._runs:
+            raise RequestError(
+                "busy", "this conversation is being worked on", "stop it or wait", retryable=True
+            )
+        return self._journal.state(conversation)
+
+    def _begin(
+        self,
+        state: ConversationState,
+        parent: str | None,
+        text: str,
+        settings: ev.RunSettings,
+        unattended: ev.Decision | None = None,
+        title: str = "",
+    ) -> str:
+        if not text.strip():
+            raise RequestError("empty_message", "there is nothing to send")
+        turn = secrets.token_hex(8)
+        bodies: list[ev.Body] = [ev.TurnBegin(turn, parent, text, settings)]
+        if title:
+            bodies.insert(0, ev.ConversationRenamed(title))
+        self._journal.append_all(state.id, [(body, "") for body in bodies], turn)
+        self._start(state.id, turn, settings, unattended)
+        return turn
+
+    def _start(
+        self,
+        conversation: str,
+        turn: str,
+        settings: ev.RunSettings,
+        unattended: ev.Decision | None,
+    ) -> None:
+        run = Run(
+            conversation=conversation,
+            turn=turn,
+            settings=settings,
+            journal=self._journal,
+            find_backend=self._find_backend,
+            tools=self._tools,
+            desk=self._desk,
+            rules=Rules(lambda: self._settings().always_allow, self._allow_always, unattended),
+            meter=Meter(budget_of(settings)),
+            scratch=self._scratch / conversation,
+        )
+        task = asyncio.create_task(run_turn(run), name=f"turn {turn}")
+        self._runs[conversation] = (run, task)
+        task.add_done_callback(lambda done: self._ended(run, done))
+
+    def _ended(self, run: Run, task: asyncio.Task[None]) -> None:
+        del self._runs[run.conversation]
+        if task.cancelled():
+            # Stopped before its first line ran, so it could not end the turn itself.
+            last = (ev.Interrupted(run.cause), ev.TurnEnd(run.turn, "stopped"))
+            try:
+                self._journal.end_turn(run.conversation, run.turn, last)
+            except StoreError as error:
+                _log.error("turn %s has no end: %s", run.turn, error)
+        elif task.exception() is not None:
+            _log.error("turn %s broke", run.turn, exc_info=task.exception())
+
+
+def _turn(state: ConversationState, turn: str) -> Turn:
+    found = state.turn(turn)
+    if found is None:
+        raise RequestError("no_turn", f"there is no turn {turn!r} in this conversation")
+    return found

@@ -1,0 +1,307 @@
+"""Core: the one object that a window or a terminal holds. It owns the asyncio thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from app import events as ev
+from app.backends.base import Backend
+from app.bus import Bus
+from app.conversations import Conversations
+from app.endpoints import Endpoints
+from app.engines.view import EngineView
+from app.errors import RequestError, StoreError
+from app.events import Event
+from app.log import start_log, stop_log
+from app.notices import Notice
+from app.paths import Paths
+from app.settings import Settings, load_settings, save_settings
+from app.state import ConversationState
+from app.store.db import Database
+from app.store.journal import ConversationSummary, Journal
+from app.tools.registry import Toolbox
+
+Result = TypeVar("Result")
+
+
+class Core:
+    """Every method may be called from any thread; commands return at once with a Future.
+
+    Expected failures are :class:`app.errors.SelenographError`, raised by ``Future.result``.
+    """
+
+    def __init__(
+        self, paths: Paths, settings: Settings | None = None, backend: Backend | None = None
+    ) -> None:
+        """``settings``: used instead of the stored ones, which are then not read.
+
+        ``backend``: answers every run instead of an engine. Raises StoreError.
+        """
+        self.paths = paths
+        self.notices: tuple[Notice, ...] = ()
+        self._settings_lock = threading.Lock()
+        if settings is None:
+            settings, notice = load_settings(paths.settings)
+            self.notices = (notice,) if notice else ()
+        self._settings = settings
+        self._backend = backend
+        self._events: Bus[Event] = Bus()
+        self._views: Bus[EngineView] = Bus()
+        self._started: Future[None] = Future()
+        self._ready = False
+        self._pending: set[Future[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._closing: asyncio.Event
+        self._conversations: Conversations
+        self._endpoints: Endpoints
+        self._journal: Journal
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the database, mark runs that were cut off, and be ready. Raises StoreError."""
+        if self._thread is not None:
+            return
+        self.paths.make()
+        self._thread = threading.Thread(target=self._run, name="core")
+        self._thread.start()
+        try:
+            self._started.result()
+        except BaseException:
+            self._thread.join()
+            raise
+
+    def close(self) -> None:
+        """Stop the runs, the engine and the thread. Idempotent; returns when all are gone."""
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            return
+        self._loop.call_soon_threadsafe(self._closing.set)
+        thread.join()
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+        for future in tuple(self._pending):
+            _refuse(future)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._closing = asyncio.Event()
+        async with AsyncExitStack() as stack:
+            try:
+                await self._open(stack)
+            except BaseException as error:
+                self._started.set_exception(error)
+                return
+            self._ready = True
+            self._started.set_result(None)
+            await self._closing.wait()
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        """What is opened here is closed in the opposite order."""
+        stack.callback(stop_log, start_log(self.paths.logs))
+        database, notice = Database.open(self.paths.database)
+        stack.callback(database.close)
+        if notice:
+            self.notices = (*self.notices, notice)
+        self._journal = Journal(database, self._events)
+        self._journal.recover()
+        stack.callback(self._journal.close)
+        self._endpoints = Endpoints(
+            lambda: self._settings, self.paths.logs, self._views.publish, self._backend
+        )
+        stack.push_async_callback(self._endpoints.close)
+        tools = Toolbox(self.paths.scratch)
+        stack.push_async_callback(tools.close)
+        self._conversations = Conversations(
+            self._journal,
+            tools,
+            self._endpoints.find,
+            lambda: self._settings,
+            self._allow_always,
+            self.paths.scratch,
+        )
+        stack.push_async_callback(self._conversations.close)
+
+    # -- settings -----------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        return self._settings
+
+    def save_settings(self, settings: Settings) -> None:
+        """In force at once, even if it raises StoreError because it could not be saved."""
+        with self._settings_lock:
+            self._settings = settings
+            save_settings(self.paths.settings, settings)
+
+    def _allow_always(self, tool: str) -> None:
+        old = self._settings
+        try:
+            self.save_settings(msgspec.structs.replace(old, always_allow=(*old.always_allow, tool)))
+        except StoreError as error:
+            self.notices = (*self.notices, Notice(error.code, error.message, error.hint))
+
+    # -- listening ----------------------------------------------------------------------------
+
+    def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """``listener`` is called on the core thread with everything stored or published."""
+        return self._events.subscribe(listener)
+
+    def subscribe_engine(self, listener: Callable[[EngineView], None]) -> Callable[[], None]:
+        """``listener`` is called on the core thread: at once with the present view, then on
+        every change."""
+        self._loop.call_soon_threadsafe(lambda: listener(self._endpoints.view))
+        return self._views.subscribe(listener)
+
+    # -- queries ------------------------------------------------------------------------------
+
+    def conversations(self) -> Future[tuple[ConversationSummary, ...]]:
+        """Those that are not deleted, the newest first."""
+        return self._do(lambda: self._journal.summaries())
+
+    def open(self, conversation: str) -> Future[ConversationState]:
+        """The state at a point; listeners hear everything after it.
+
+        Events with ``0 < seq <= state.last_seq`` are contained in it. The future is resolved on
+        the core thread, so a callback added before it resolves runs before the next event.
+        """
+        return self._do(lambda: self._journal.state(conversation))
+
+    def events(self, conversation: str) -> Future[tuple[Event, ...]]:
+        """Everything stored, in order."""
+        return self._do(lambda: self._journal.events(conversation))
+
+    # -- commands -----------------------------------------------------------------------------
+
+    def create_conversation(self, title: str = "", folder: str = "") -> Future[str]:
+        return self._do(lambda: self._conversations.create(title, folder))
+
+    def rename(self, conversation: str, title: str) -> Future[None]:
+        return self._do(lambda: self._conversations.rename(conversation, title))
+
+    def delete(self, conversation: str) -> Future[None]:
+        """Hide it; a run in it is stopped first."""
+        return self._await(lambda: self._conversations.delete(conversation))
+
+    def restore(self, conversation: str) -> Future[None]:
+        return self._do(lambda: self._conversations.restore(conversation))
+
+    def set_folder(self, conversation: str, folder: str) -> Future[None]:
+        return self._do(lambda: self._conversations.set_folder(conversation, folder))
+
+    def send(
+        self,
+        conversation: str,
+        text: str,
+        settings: ev.RunSettings | None = None,
+        *,
+        unattended: ev.Decision | None = None,
+    ) -> Future[str]:
+        """Begin a turn; its id. ``unattended`` answers what a person would be asked."""
+        return self._do(lambda: self._conversations.send(conversation, text, settings, unattended))
+
+    def regenerate(self, conversation: str, turn: str) -> Future[str]:
+        return self._do(lambda: self._conversations.regenerate(conversation, turn))
+
+    def edit(self, conversation: str, turn: str, text: str) -> Future[str]:
+        return self._do(lambda: self._conversations.edit(conversation, turn, text))
+
+    def select(self, conversation: str, turn: str) -> Future[None]:
+        return self._do(lambda: self._conversations.select(conversation, turn))
+
+    def resume(
+        self, conversation: str, turn: str, *, unattended: ev.Decision | None = None
+    ) -> Future[None]:
+        """Go on with an interrupted, stopped or failed turn after its last finished step."""
+        return self._do(lambda: self._conversations.resume(conversation, turn, unattended))
+
+    def stop(self, conversation: str, mode: ev.StopMode = "now") -> Future[None]:
+        """``now``: resolved when the run has ended."""
+        return self._await(lambda: self._conversations.stop(conversation, mode))
+
+    def wait(self, conversation: str) -> Future[None]:
+        """Resolved when no run of this conversation goes on."""
+        return self._await(lambda: self._conversations.wait(conversation))
+
+    def decide(
+        self, conversation: str, call: str, decision: ev.Decision, reason: str = ""
+    ) -> Future[None]:
+        return self._do(lambda: self._conversations.decide(conversation, call, decision, reason))
+
+    # -- engine -------------------------------------------------------------------------------
+
+    def start_engine(self, model: Path | None = None) -> Future[None]:
+        """Resolved when the model is loaded. A run that needs the engine starts it, too."""
+        return self._await(lambda: self._endpoints.start_engine(model))
+
+    def restart_engine(self) -> Future[None]:
+        return self._await(lambda: self._endpoints.restart_engine())
+
+    def stop_engine(self) -> Future[None]:
+        return self._await(lambda: self._endpoints.stop_engine())
+
+    def engine_log(self) -> tuple[str, ...]:
+        return self._endpoints.log()
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _do(self, work: Callable[[], Result]) -> Future[Result]:
+        """Run ``work`` on the core thread; its result is set before anything else happens there."""
+        future: Future[Result] = Future()
+
+        def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(work())
+            except Exception as error:
+                future.set_exception(error)
+
+        self._hand_over(call, future)
+        return future
+
+    def _await(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Future[None]:
+        future: Future[None] = Future()
+
+        async def call() -> None:
+            try:
+                await work()
+            except Exception as error:
+                future.set_exception(error)
+            else:
+                future.set_result(None)
+
+        def begin() -> None:
+            if future.set_running_or_notify_cancel():
+                task = asyncio.create_task(call())
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+        self._hand_over(begin, future)
+        return future
+
+    def _hand_over(self, call: Callable[[], None], future: Future[Result]) -> None:
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
+        try:
+            if not self._ready or self._closing.is_set():
+                raise RuntimeError
+            self._loop.call_soon_threadsafe(call)
+        except RuntimeError:  # the loop is closed
+            _refuse(future)
+
+
+def _refuse(future: Future[Any]) -> None:
+    if not future.done():
+        future.set_exception(RequestError("closed", "the core is not running"))

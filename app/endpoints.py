@@ -1,0 +1,112 @@
+"""Which model endpoint serves a run: our engine, started when it is first needed, or another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from app.backends.base import Backend
+from app.backends.openai_http import OpenAIBackend
+from app.engines.models import default_model
+from app.engines.supervisor import Supervisor
+from app.engines.view import EngineView
+from app.errors import ConfigError, EngineLost
+from app.events import RunSettings
+from app.settings import Settings
+
+_RESTART = "restart the engine, then resume"
+
+
+class Endpoints:
+    """Owns the engine process and the connections. On the core's loop."""
+
+    def __init__(
+        self,
+        settings: Callable[[], Settings],
+        logs: Path,
+        on_change: Callable[[EngineView], None],
+        backend: Backend | None = None,
+    ) -> None:
+        """``backend``: serves every run instead (tests, pictures)."""
+        self._settings = settings
+        self._supervisor = Supervisor(logs, on_change)
+        self._fixed = backend
+        self._open: dict[tuple[str, str], OpenAIBackend] = {}
+        self._starting: asyncio.Task[None] | None = None
+
+    @property
+    def view(self) -> EngineView:
+        return self._supervisor.view
+
+    def log(self) -> tuple[str, ...]:
+        """The engine's last lines."""
+        return self._supervisor.log()
+
+    async def find(self, run: RunSettings) -> Backend:
+        """Raises ConfigError ``no_endpoint``, EngineLost, and what starting the engine raises."""
+        if self._fixed is not None:
+            return self._fixed
+        if run.backend == "local":
+            await self._ready()
+            name = self.view.status.model if self.view.status else None
+            return self._connect(
+                f"{self._supervisor.url.rstrip('/').removesuffix('/v1')}/v1",
+                self._supervisor.token,
+                name or "local",
+                ours=True,
+            )
+        for endpoint in self._settings().endpoints:
+            if endpoint.id == run.backend:
+                name = endpoint.name or endpoint.base_url
+                return self._connect(endpoint.base_url, endpoint.key, name, ours=False)
+        raise ConfigError(
+            "no_endpoint",
+            f"there is no model endpoint {run.backend!r}",
+            "choose another in the settings",
+        )
+
+    async def start_engine(self, model: Path | None) -> None:
+        """Start and load ``model`` (None: the chosen one); returns when it is ready."""
+        if self._fixed is not None:
+            return
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.create_task(self._supervisor.start(model or self._model()))
+        # The engine goes on starting when whoever waits for it is stopped.
+        await asyncio.shield(self._starting)
+
+    async def restart_engine(self) -> None:
+        if self._fixed is None:
+            await self._supervisor.restart()
+
+    async def stop_engine(self) -> None:
+        await self._supervisor.stop()
+
+    async def close(self) -> None:
+        if self._starting is not None and not self._starting.done():
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+        for backend in self._open.values():
+            await backend.close()
+        if self._fixed is not None:
+            await self._fixed.close()
+        await self._supervisor.stop()
+
+    def _model(self) -> Path:
+        chosen = self._settings().model
+        return Path(chosen) if chosen else default_model()
+
+    async def _ready(self) -> None:
+        view = self.view
+        if view.phase in ("lost", "failed"):
+            raise EngineLost("engine_lost", view.message or "the engine is not running", _RESTART)
+        if view.phase != "ready":
+            await self.start_engine(None)
+        if self.view.phase != "ready":
+            message = self.view.message or "the engine did not become ready"
+            raise EngineLost("engine_lost", message, self.view.hint or _RESTART)
+
+    def _connect(self, url: str, token: str, name: str, *, ours: bool) -> Backend:
+        if (url, token) not in self._open:
+            self._open[url, token] = OpenAIBackend(url, token, name, ours)
+        return self._open[url, token]
