@@ -71,6 +71,10 @@ class Engine:
         self._drop_aborted()
         return True
 
+    def abort_experts(self) -> None:
+        """Wake a step that waits for routed experts. Any thread."""
+        self._runner.model.experts.abort()
+
     def fail_all(self, error: SelenographError) -> None:
         """End every request with an error, e.g. before the model is unloaded."""
         for request in self.scheduler.waiting:

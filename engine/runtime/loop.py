@@ -1,0 +1,341 @@
+"""The engine thread: takes orders from a mailbox, loads models, and steps while there is work."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from engine.config import ModelConfig
+from engine.errors import Aborted, ResourceError, SelenographError
+from engine.model.loader import load_model
+from engine.protocol import PROTOCOL, EngineStatus, ErrorBody, LoadRequest, LoadState
+from engine.runtime.defaults import read_defaults
+from engine.runtime.engine import Engine, TextEnds
+from engine.runtime.runner import Runner
+from engine.text.chat_template import ChatTemplate
+from engine.text.tokenizer import Tokenizer
+from engine.types import Broke, LoadedText, Request
+from engine.version import VERSION
+
+log = logging.getLogger("engine")
+_STATUS_EVERY = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    engine: Engine
+    text: LoadedText
+    config: ModelConfig
+    dtype: str
+    experts: str
+    threads: int
+
+
+class EngineThread:
+    """Implements :class:`engine.types.EngineHandle`."""
+
+    def __init__(self) -> None:
+        self._mail: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="engine")
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[EngineStatus], None]] = []
+        self._state: LoadState = "empty"
+        self._error: ErrorBody | None = None
+        self._progress: float | None = None
+        self._model: _Loaded | None = None
+        self._cancel_load = threading.Event()
+        self._closing = False
+        self._began = time.monotonic()
+        self._told = 0.0
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop work at once, free the model, end the thread."""
+        self._closing = True
+        self._cancel_load.set()
+        self._abort_all()
+        self._mail.put(None)
+        self._thread.join()
+
+    # -- any thread
+
+    def status(self) -> EngineStatus:
+        model = self._model
+        status = EngineStatus(
+            protocol=PROTOCOL,
+            version=VERSION,
+            pid=os.getpid(),
+            state=self._state,
+            uptime_s=time.monotonic() - self._began,
+            load_progress=self._progress,
+            error=self._error,
+            resident_bytes=psutil.Process().memory_info().rss,
+        )
+        if model is None:
+            return status
+        scheduler, meter = model.engine.scheduler, model.engine.meter
+        return EngineStatus(
+            protocol=status.protocol,
+            version=status.version,
+            pid=status.pid,
+            state=status.state,
+            uptime_s=status.uptime_s,
+            resident_bytes=status.resident_bytes,
+            model=model.text.name,
+            model_path=str(model.text.path),
+            family=model.config.family,
+            dtype=model.dtype,
+            experts=model.experts,
+            threads=model.threads,
+            context_length=model.text.context_length,
+            running=len(scheduler.running),
+            waiting=len(scheduler.waiting),
+            prefill_tokens_per_s=meter.prefill_tokens_per_s,
+            decode_tokens_per_s=meter.decode_tokens_per_s,
+            cached_tokens=model.engine.recent.tokens,
+        )
+
+    def loaded(self) -> LoadedText | None:
+        model = self._model
+        return model.text if model is not None else None
+
+    def submit(self, request: Request) -> None:
+        model = self._model
+        if model is None:
+            raise _no_model(self._state)
+        limits = model.engine.scheduler
+        if len(limits.waiting) >= limits.limits.waiting:
+            raise ResourceError(
+                "queue_full",
+                f"{len(limits.waiting)} requests are waiting already",
+                "try again in a moment",
+                retryable=True,
+            )
+        self._mail.put(lambda: self._accept(request))
+
+    def abort(self, request_id: str) -> bool:
+        model = self._model
+        if model is None:
+            return False
+        sequence = model.engine.sequence(request_id)
+        if sequence is not None:
+            sequence.aborted = True  # seen inside the running step
+            if len(model.engine.scheduler.running) == 1:
+                model.engine.abort_experts()
+        known = sequence is not None or any(
+            r.id == request_id for r in tuple(model.engine.scheduler.waiting)
+        )
+        # It may still lie in the mailbox, behind which this order queues.
+        self._mail.put(lambda: self._drop(request_id))
+        return known
+
+    def load(self, request: LoadRequest) -> None:
+        self._cancel_load.set()
+        self._mail.put(lambda: self._load(request))
+
+    def unload(self) -> None:
+        self._cancel_load.set()
+        self._mail.put(self._unload)
+
+    def subscribe(self, listener: Callable[[EngineStatus], None]) -> Callable[[], None]:
+        with self._lock:
+            self._listeners.append(listener)
+
+        def leave() -> None:
+            with self._lock:
+                if listener in self._listeners:
+                    self._listeners.remove(listener)
+
+        return leave
+
+    # -- engine thread
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._read_mail()
+            engine = self._model.engine if self._model else None
+            if engine is not None and engine.busy and not self._closing:
+                self._step(engine)
+            self._tell(every=_STATUS_EVERY)
+        self._unload()
+
+    def _read_mail(self) -> None:
+        """Everything that is there; with nothing to compute, wait for the next order."""
+        wait = not (self._model and self._model.engine.busy)
+        try:
+            while True:
+                order = self._mail.get(block=wait, timeout=_STATUS_EVERY if wait else None)
+                wait = False
+                if order is None:
+                    return
+                order()
+        except queue.Empty:
+            return
+
+    def _step(self, engine: Engine) -> None:
+        try:
+            engine.step()
+        except SelenographError as error:
+            log.error("step failed: %s", error)
+            engine.fail_all(error)
+        except Exception as error:  # the engine loop is a boundary: one bad step ends no process
+            log.exception("step failed")
+            message = f"the engine failed: {type(error).__name__}: {error}"
+            engine.fail_all(
+                SelenographError("internal", message, "this is a bug; the log has the traceback")
+            )
+
+    def _accept(self, request: Request) -> None:
+        if self._model is None:
+            request.sink(Broke(_no_model(self._state)))
+            return
+        try:
+            self._model.engine.scheduler.enqueue(request)
+        except SelenographError as error:
+            request.sink(Broke(error))
+
+    def _drop(self, request_id: str) -> None:
+        if self._model is not None:
+            self._model.engine.drop(request_id)
+
+    def _abort_all(self) -> None:
+        if self._model is not None:
+            for sequence in tuple(self._model.engine.scheduler.running):
+                sequence.aborted = True
+            self._model.engine.abort_experts()
+
+    def _load(self, request: LoadRequest) -> None:
+        self._unload()
+        self._cancel_load.clear()
+        self._set("loading", progress=0.0)
+        try:
+            self._model = self._open(request)
+        except Aborted:
+            self._set("empty")
+        except SelenographError as error:
+            log.error("loading failed: %s", error)
+            self._set("failed", error=error)
+        except MemoryError:
+            self._set(
+                "failed",
+                error=ResourceError(
+                    "out_of_memory",
+                    "there is not enough memory for this model",
+                    "close other programs or choose a smaller model",
+                ),
+            )
+        except Exception as error:  # same boundary as in _step
+            log.exception("loading failed")
+            failure = SelenographError(
+                "internal",
+                f"loading failed: {type(error).__name__}: {error}",
+                "this is a bug; the log has the traceback",
+            )
+            self._set("failed", error=failure)
+        else:
+            self._set("ready")
+
+    def _open(self, request: LoadRequest) -> _Loaded:
+        folder = Path(request.path).expanduser()
+        threads = request.threads or psutil.cpu_count(logical=False) or 1
+        torch.set_num_threads(threads)
+        tokenizer = Tokenizer.from_folder(folder)
+        template = ChatTemplate.from_folder(folder, tokenizer)
+        dtype = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
+        model = load_model(
+            folder,
+            dtype[request.dtype],
+            request.experts,
+            threads,
+            progress=self._on_progress,
+            should_abort=self._cancel_load.is_set,
+        )
+        config = model.config
+        context = min(
+            request.max_context or config.max_position_embeddings, config.max_position_embeddings
+        )
+        defaults, end_ids = read_defaults(folder, config.vocab_size)
+        engine = Engine(
+            Runner(model),
+            TextEnds(tokenizer, tokenizer.eos_ids | end_ids | frozenset(config.eos_ids)),
+            context,
+        )
+        text = LoadedText(
+            name=folder.name,
+            path=folder,
+            tokenizer=tokenizer,
+            template=template,
+            context_length=context,
+            defaults=defaults,
+            created=int(time.time()),
+        )
+        dtype_name = str(model.dtype).removeprefix("torch.")
+        return _Loaded(engine, text, config, dtype_name, model.experts.name, threads)
+
+    def _unload(self) -> None:
+        model, self._model = self._model, None
+        if model is None:
+            if self._state != "loading":
+                self._set("empty")
+            return
+        model.engine.fail_all(
+            ResourceError(
+                "model_unloaded",
+                "the model was unloaded while this request ran",
+                "load a model and send it again",
+                retryable=True,
+            )
+        )
+        model.engine.close()
+        self._set("empty")
+
+    def _on_progress(self, share: float) -> None:
+        self._progress = share
+        self._tell(every=0.05)
+
+    def _set(
+        self,
+        state: LoadState,
+        *,
+        progress: float | None = None,
+        error: SelenographError | None = None,
+    ) -> None:
+        self._state, self._progress = state, progress
+        self._error = (
+            ErrorBody(error.message, error.kind, error.code, error.hint, error.retryable)
+            if error
+            else None
+        )
+        self._tell(every=0.0)
+
+    def _tell(self, every: float) -> None:
+        now = time.monotonic()
+        if now - self._told < every:
+            return
+        self._told = now
+        with self._lock:
+            listeners = tuple(self._listeners)
+        if listeners:
+            status = self.status()
+            for listener in listeners:
+                listener(status)
+
+
+def _no_model(state: LoadState) -> ResourceError:
+    if state == "loading":
+        return ResourceError(
+            "loading", "the model is still loading", "try again when it is ready", retryable=True
+        )
+    return ResourceError("no_model", "no model is loaded", "load one first")

@@ -1,0 +1,1 @@
+"""HTTP on loopback: OpenAI form and control routes. No torch here."""
