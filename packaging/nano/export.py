@@ -30,7 +30,8 @@ def tensors(model: Nano) -> dict[str, torch.Tensor]:
             found[f"{stem}.weight_scale"] = scale.contiguous()
             found[f"{stem}.weight_shape"] = torch.tensor(value.shape, dtype=torch.int32)
         elif name.endswith("e_score_correction_bias"):
-            found[full] = value.float().clone()
+            # Published checkpoints keep it beside the router's weight.
+            found[full.replace(".mlp.", ".mlp.gate.")] = value.float().clone()
         else:
             found[full] = value.bfloat16()
     return found

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 
-from app.evaluation import is_right
+from app.eval_tasks import is_right
 
 from . import text as t
 from .corpus.dialogue import make, render

@@ -282,6 +282,62 @@ STORIES: tuple[Problem, ...] = (
         "{bags|boxes|groups} {do I need|is that}?",
         "<a>/<q>",
     ),
+    (
+        "{A shop sells|The shop has|They sell} {boxes|bags|packs} {of|with} <q> <X>. {I have|I bought|We took|<N> has} <p> {boxes|bags|packs} and <r> {more|single} <X>. How many <X> {do I have|is that|are there}?",
+        "<p>*<q>+<r>",
+    ),
+    (
+        "{A|One|Each} {box|bag|pack} {has|holds|contains} <q> <X>. {I have|There are|We need|<N> buys} <p> {boxes|bags|packs}. How many <X> {is that|are there|do I have|^does that make}?",
+        "<p>*<q>",
+    ),
+    (
+        "{I paid|We paid|I spent|<N> spent} <m> and <n>{ euros| dollars|}. {What is|What's} the total?",
+        "<m>+<n>",
+    ),
+    (
+        "{I paid|I spent|<N> spent|We spent} <m> {on|for} {a <Y>|the <Y>|<X>} and <n> {on|for} <Z>. {How much is that|What is the total|What did I spend}{ in total| altogether|}?",
+        "<m>+<n>",
+    ),
+    (
+        "{I have|<N> has|I had} <B> {euros|dollars}{ and spend| and spent|. I spend} <n>{ on a <Y>| on <X>|}. {How much is left|What is left|How much do I have left}?",
+        "<B>-<n>",
+    ),
+    (
+        "{The <Y> costs|A <Y> is} <m> {euros|dollars} and {the delivery|the shipping|the tax} {is|costs} <n>. {What is the total|How much do I pay}?",
+        "<m>+<n>",
+    ),
+    (
+        "{If|When} {one|a} <Y> {weighs|costs|takes} <n> {kg|grams|minutes|euros}, {how much do|what do} <p> {weigh|cost|take}?",
+        "<n>*<p>",
+    ),
+    (
+        "<p> {people|children|workers} each {pay|give|bring|eat} <q> {euros|<X>}. {How much is that|How many is that|What is the total}{ in total|}?",
+        "<p>*<q>",
+    ),
+    (
+        "{Yesterday|Last week|In May} {we sold|I counted|there were} <a> <X>, {today|this week|in June} <b>. {How many more|What is the difference}?",
+        "<b>-<a>",
+    ),
+    (
+        "{Yesterday|Last week|In May} {we sold|I counted|there were} <a> <X>, {today|this week|in June} <b>. {How many {is that|in all|together}|What is the sum}?",
+        "<a>+<b>",
+    ),
+    (
+        "{I am|<N> is} <q> years old{ and|,} {<M>|my {brother|sister|father}} is <r> years {older|older than me}. How old is {<M>|my {brother|sister|father}|he|she}?",
+        "<q>+<r>",
+    ),
+    (
+        "{A tank|The barrel|A pool} holds <a> litres. <b> litres are {gone|used|taken out}. How {many|much} {litres |}{are|is} left?",
+        "<a>-<b>",
+    ),
+    (
+        "{One|A} {euro|dollar} is <n> {crowns|yen|pesos}. How {many|much} {crowns|yen|pesos} {is|are} <p> {euros|dollars}?",
+        "<n>*<p>",
+    ),
+    (
+        "{From|Out of} <a> {people|<X>|votes} <b> {are|were} {new|red|for it|broken}. {What percentage is that|What percent is that|How many percent is that}?",
+        "<b>/<a>*100",
+    ),
 )
 CHAINS: tuple[tuple[str, str, str], ...] = (
     (

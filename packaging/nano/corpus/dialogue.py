@@ -18,9 +18,12 @@ DENIALS = ("", "", ": not now", ": too slow", ": I do not want that", ": wrong t
 
 
 def choose_tools(rng: random.Random, group: str) -> tuple[str, ...]:
-    """Mostly all five, otherwise a set that can do the task."""
-    if rng.random() < 0.62:
+    """Mostly all five, or those without a folder, otherwise a set that can do the task."""
+    roll = rng.random()
+    if roll < 0.5 or (group == "notes" and roll < 0.65):
         return t.TOOL_NAMES
+    if roll < 0.7 and group != "notes":
+        return ("calculator", "python")
     if group == "calculator":
         needed = ("calculator",) if rng.random() < 0.75 else ("python",)
         banned = {"calculator"} if needed == ("python",) else set()

@@ -10,7 +10,7 @@ from nano.corpus.dialogue import make, render
 from nano.corpus.grammar import Speaker
 from nano.corpus.tools import World, calculate, run_python, show
 
-from app.evaluation import is_right
+from app.eval_tasks import is_right
 
 
 @pytest.mark.parametrize(

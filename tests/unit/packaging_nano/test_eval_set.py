@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from nano.eval_set import draw
 
-from app.evaluation import is_right, load_tasks
+from app.eval_tasks import is_right, load_tasks
 
 
 def test_enough_tasks_in_every_family_all_with_unseen_phrasings() -> None:
