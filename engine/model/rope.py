@@ -18,14 +18,18 @@ def inverse_frequencies(config: ModelConfig) -> Tensor:
     """Radians per position of each pair, float32 [P/2]."""
     width = config.qk_rope_head_dim
     exponent = torch.arange(0, width, 2, dtype=torch.float32) / width
-    plain = 1.0 / config.rope_theta**exponent  # [P/2]
+    wavelengths: Tensor = config.rope_theta**exponent  # [P/2]
     if config.yarn is None:
-        return plain
-    return _blend(plain, config.yarn, config.rope_theta, width)
+        return 1.0 / wavelengths
+    return _blend(wavelengths, config.yarn, config.rope_theta, width)
 
 
-def _blend(plain: Tensor, yarn: YarnScaling, theta: float, width: int) -> Tensor:
-    """Fast pairs as trained, slow pairs stretched by the factor, a ramp in between."""
+def _blend(wavelengths: Tensor, yarn: YarnScaling, theta: float, width: int) -> Tensor:
+    """Fast pairs as trained, slow pairs stretched by the factor, a ramp in between.
+
+    The order of operations is the reference's: at position 262,143 the last bit of a frequency
+    turns the angle by a hundredth of a radian.
+    """
 
     def pair_of(rotations: float) -> float:
         span = yarn.original_positions / (rotations * 2 * math.pi)
@@ -35,7 +39,8 @@ def _blend(plain: Tensor, yarn: YarnScaling, theta: float, width: int) -> Tensor
     high = min(math.ceil(pair_of(yarn.beta_slow)), width - 1)
     span = high - low if high != low else 0.001
     ramp = ((torch.arange(width // 2, dtype=torch.float32) - low) / span).clamp(0, 1)
-    return plain / yarn.factor * ramp + plain * (1 - ramp)
+    fast = 1 - ramp
+    return 1.0 / (yarn.factor * wavelengths) * (1 - fast) + 1.0 / wavelengths * fast
 
 
 def amplitude(config: ModelConfig) -> float:
