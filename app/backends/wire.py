@@ -1,0 +1,118 @@
+"""HTTP as the backends and the engine client use it: errors made typed, server-sent events read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+
+import httpx2
+import msgspec
+
+from app.errors import BackendError
+from engine.errors import (
+    Aborted,
+    CheckpointError,
+    EngineLost,
+    RequestError,
+    ResourceError,
+    SelenographError,
+)
+
+EVENT_LIMIT = 32 << 20
+"""Bytes of one server-sent event; more is not a reply but a fault."""
+_ERROR_LIMIT = 1 << 20
+
+_KINDS: dict[str, type[SelenographError]] = {
+    cls.kind: cls for cls in (CheckpointError, ResourceError, RequestError, EngineLost)
+}
+
+
+class _Error(msgspec.Struct, frozen=True):
+    """An error object as endpoints send it; everything may be missing."""
+
+    message: str = ""
+    type: str | None = None
+    code: str | int | None = None
+    hint: str = ""
+    retryable: bool = False
+
+
+class _ErrorReply(msgspec.Struct, frozen=True):
+    error: _Error | str
+
+
+def client(base_url: str, token: str, *, ours: bool) -> httpx2.AsyncClient:
+    """Our own engine is spoken to directly; other endpoints as the machine's proxies say."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    # A long prompt is silent for minutes; that our engine died shows at the socket.
+    timeout = httpx2.Timeout(30.0, connect=15.0, read=None if ours else 900.0)
+    return httpx2.AsyncClient(
+        base_url=base_url, headers=headers, timeout=timeout, trust_env=not ours
+    )
+
+
+@contextmanager
+def typed(where: str, *, ours: bool) -> Iterator[None]:
+    """Transport errors inside the block become EngineLost or BackendError."""
+    try:
+        yield
+    except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL) as error:
+        what = str(error) or type(error).__name__
+        if ours:
+            raise EngineLost(
+                "engine_lost",
+                f"the engine stopped answering ({what})",
+                "restart the engine, then resume",
+                retryable=True,
+            ) from error
+        raise BackendError(
+            "unreachable", f"{where}: {what}", "check the address and the network", retryable=True
+        ) from error
+
+
+async def check(response: httpx2.Response, where: str, *, ours: bool) -> None:
+    """Raise what an error reply says; nothing on success."""
+    if response.status_code < 400:
+        return
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > _ERROR_LIMIT:
+            break
+    raise error_of(bytes(body), response.status_code, where, ours=ours)
+
+
+def error_of(body: bytes, status: int, where: str, *, ours: bool) -> SelenographError:
+    """The typed form of an error reply, or of an error in mid-stream (status 0)."""
+    try:
+        found = msgspec.json.decode(body, type=_ErrorReply).error
+    except msgspec.DecodeError:
+        found = _Error(body[:300].decode("utf-8", "replace").strip())
+    if isinstance(found, str):
+        found = _Error(found)
+    code = str(found.code or (f"http_{status}" if status else "stream_error"))
+    message = found.message or f"{where} answered with status {status}"
+    if ours:
+        if found.type == Aborted.kind:
+            return Aborted(message)
+        kind = _KINDS.get(found.type or "", BackendError)
+        return kind(code, message, found.hint, retryable=found.retryable)
+    hint = "check the key of this endpoint" if status in (401, 403) else found.hint
+    retryable = status in (0, 408, 409, 425, 429) or status >= 500
+    return BackendError(code, f"{where}: {message}", hint, retryable=retryable)
+
+
+async def events(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
+    """The data of each server-sent event. Raises BackendError ``event_too_long``."""
+    buffer = bytearray()
+    async for chunk in response.aiter_bytes():
+        buffer += chunk
+        if b"\n" in chunk:
+            *lines, rest = bytes(buffer).split(b"\n")
+            buffer = bytearray(rest)
+            for line in lines:
+                # One line a datum: what every endpoint of this kind sends.
+                if line.startswith(b"data:"):
+                    yield line[5:].strip()
+        if len(buffer) > EVENT_LIMIT:
+            raise BackendError("event_too_long", "the reply is not in the expected form")

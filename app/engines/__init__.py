@@ -1,0 +1,1 @@
+"""The engine process as the app sees it: started, watched, spoken to."""
