@@ -63,23 +63,24 @@ def main() -> None:
         train(args.cache, vocabulary, cfg, plan, log)
     elif args.station == "export":
         from .export import export
+        from .train import tidy
 
         print(f"{export(trained(args.cache, cfg), vocabulary, args.out) / 1e6:.1f} MB of weights")
+        (args.out / "training.jsonl").write_text(tidy(log), encoding="utf-8")
     elif args.station == "eval-set":
         from .eval_set import write
 
         write(ROOT / "resources" / "eval" / "nano.json", args.seed, 400)
-    elif args.station == "rollout":
-        from . import rollout
+    elif args.station == "plot":
+        from .plot import plot
 
-        model = rollout.as_exported(trained(args.cache, cfg))
-        for held in (False, True):
-            rows = rollout.run(model, vocabulary, rollout.tasks(args.seed, args.tasks, held))
-            print("unseen" if held else "known", rollout.summary(rows))
-            for row in rows:
-                if not rollout.graded(row):
-                    print("\n---", row.family, row.dialogue.turns[-1].expect)
-                    print(vocabulary.decode([i for i in row.tokens if i != vocabulary.pad]))
+        plot(args.out / "training.jsonl", ROOT / "docs" / "img" / "nano-loss.png")
+    elif args.station == "rollout":
+        from .rollout import report
+
+        report(
+            trained(args.cache, cfg), vocabulary, args.seed, args.tasks, args.cache / "wrong.txt"
+        )
 
 
 if __name__ == "__main__":

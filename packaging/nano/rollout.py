@@ -12,6 +12,8 @@ import random
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +24,11 @@ from . import text as t
 from .corpus.dialogue import make, render
 from .corpus.task import Dialogue
 from .corpus.tools import World
-from .model import Groups, Mlp, Moe, Nano, rope_table, rotate
+from .model import Mlp, Moe, Nano, rope_table, rotate
 from .quant import dequantised
 from .text import Vocabulary
 
+Record = dict[str, Any]
 CALL = re.compile(
     r"<\|tool_call_begin\|>\s*functions\.(\w+):(\d+)\s*<\|tool_call_argument_begin\|>"
     r"(.*?)<\|tool_call_end\|>",
@@ -196,6 +199,20 @@ def summary(rows: list[Row]) -> dict[str, tuple[int, int]]:
     return {name: (a, b) for name, (a, b) in sorted(table.items())}
 
 
-def whole_length(model: Nano, ids: torch.Tensor) -> torch.Tensor:
-    """Logits of one sequence through the training network, to check the decoder. [T] -> [T, V]"""
-    return model(ids, Groups(((1, len(ids)),)))
+def report(model: Nano, vocabulary: Vocabulary, seed: int, count: int, wrong: Path) -> Record:
+    """Tries `count` tasks of each kind; prints the tables, writes wrong runs to `wrong`."""
+    twin = as_exported(model)
+    record: Record = {}
+    lines = []
+    for label, held in (("known", False), ("unseen", True)):
+        rows = run(twin, vocabulary, tasks(seed, count, held))
+        table = summary(rows)
+        record[label] = round(sum(a for a, _ in table.values()) / len(rows), 4)
+        record[f"{label}_families"] = table
+        print(label, record[label], table, flush=True)
+        for row in rows:
+            if not graded(row):
+                text = vocabulary.decode([i for i in row.tokens if i != vocabulary.pad])
+                lines.append(f"--- {label} {row.family} {row.dialogue.turns[-1].expect}\n{text}\n")
+    wrong.write_text("\n".join(lines), encoding="utf-8")
+    return record

@@ -107,22 +107,15 @@ def learn(state: State, batch: Batch, plan: Plan) -> tuple[float, float | None]:
     return loss.item(), peak
 
 
-def try_tasks(state: State, vocabulary: Vocabulary, plan: Plan, show: Path) -> dict[str, Any]:
-    """Accuracies per family for known and for unseen phrasings; wrong runs go to `show`."""
-    model = rollout.as_exported(state.model)
-    record: dict[str, Any] = {}
-    lines = []
-    for label, held in (("known", False), ("unseen", True)):
-        rows = rollout.run(model, vocabulary, rollout.tasks(state.step, plan.rollout_tasks, held))
-        table = rollout.summary(rows)
-        record[label] = round(sum(a for a, _ in table.values()) / len(rows), 4)
-        record[f"{label}_families"] = table
-        for row in rows:
-            if not rollout.graded(row):
-                text = vocabulary.decode([i for i in row.tokens if i != vocabulary.pad])
-                lines.append(f"--- {label} {row.family} {row.dialogue.turns[-1].expect}\n{text}\n")
-    show.write_text("\n".join(lines), encoding="utf-8")
-    return record
+def tidy(log: Path) -> str:
+    """The log without the steps that a resumed run did again."""
+    kept: list[dict[str, Any]] = []
+    for line in log.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        while kept and kept[-1]["step"] > entry["step"]:
+            kept.pop()
+        kept.append(entry)
+    return "".join(json.dumps(entry) + "\n" for entry in kept)
 
 
 def train(cache: Path, vocabulary: Vocabulary, cfg: NanoConfig, plan: Plan, log: Path) -> Nano:
@@ -168,7 +161,9 @@ def train(cache: Path, vocabulary: Vocabulary, cfg: NanoConfig, plan: Plan, log:
                     saved = now
                 if now - tried > plan.rollout_seconds or state.step == plan.steps:
                     tried = now
-                    record = try_tasks(state, vocabulary, plan, cache / "wrong.txt")
+                    record = rollout.report(
+                        model, vocabulary, state.step, plan.rollout_tasks, cache / "wrong.txt"
+                    )
                     line = {"step": state.step, "tokens": state.tokens, **record}
                     out.write(json.dumps(line) + "\n")
                     out.flush()

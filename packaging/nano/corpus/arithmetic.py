@@ -99,7 +99,6 @@ def expression(rng: random.Random) -> tuple[str, str]:
 Problem = tuple[str, str]
 PHRASES: tuple[Problem, ...] = (
     ("{the sum of <a> and <b>|<a> added to <b>|the total of <a> and <b>}", "<a>+<b>"),
-    ("the sum of <a>, <b> and <c>", "<a>+<b>+<c>"),
     ("the difference between <a> and <b>", "<a>-<b>"),
     (
         "{the product of <a> and <b>|<a> multiplied with <b>|^<a> multiplied by the number <b>}",
@@ -130,15 +129,12 @@ PHRASES: tuple[Problem, ...] = (
     ("the {remainder|rest} {of <a> divided by <q>|when <a> is divided by <q>}", "<a>%<q>"),
     ("<a> {mod|modulo} <q>", "<a>%<q>"),
     ("the {average|mean} of <a> and <b>", "(<a>+<b>)/2"),
-    ("the {average|mean} of <a>, <b> and <c>", "(<a>+<b>+<c>)/3"),
     ("the {larger|bigger|greater} of <a> and <b>", "max(<a>,<b>)"),
     ("the smaller of <a> and <b>", "min(<a>,<b>)"),
     ("{the area of a rectangle of <p> by <q>|the area of a <p> by <q> rectangle}", "<p>*<q>"),
 )
 COMMANDS: tuple[Problem, ...] = (
     ("{Add|Sum|^Sum up} <a> {and|to|plus} <b>.", "<a>+<b>"),
-    ("Add {up |}<a>, <b> and <c>.", "<a>+<b>+<c>"),
-    ("{Add up|Sum up|Total|^Tot up}{:|} <a>, <b>, <c>, <d>.", "<a>+<b>+<c>+<d>"),
     ("{Subtract|Take|Deduct} <b> from <a>.", "<a>-<b>"),
     ("Take <a> and {subtract|take away} <b>.", "<a>-<b>"),
     ("{Multiply|Times} <a> {by|with|and} <b>.", "<a>*<b>"),
@@ -435,11 +431,8 @@ def close_with(turn: Turn, speaker: Speaker, plain: str, result: str) -> Turn:
 def compute(turn: Turn, world: World, speaker: Speaker, plain: str) -> Turn:
     """One calculator call and the reply; Python where the calculator is missing."""
     if "calculator" in world.tools:
-        why = speaker.any(
-            "{I need|I have to compute|Let me compute|This is} {<E>|<E>|<E>}. {I will use the "
-            "calculator.|The calculator can do it.|I use the calculator.}"
-        )
-        result = turn.use(world, fill(why, {"E": plain}), "calculator", expression=plain)
+        why = f"I need {plain}. I use the calculator."
+        result = turn.use(world, why, "calculator", expression=plain)
         if not result.startswith("error: the user denied"):
             return close_with(turn, speaker, plain, result)
         return denied(turn, result)
@@ -573,7 +566,7 @@ def chain_task(speaker: Speaker, world: World) -> Turn:
     user = dress(text, speaker, {**values, "E": shown})
     turn = Turn("calculator chain", user)
     first = turn.use(
-        world, f"First step: {plain}. I will use the calculator.", "calculator", expression=plain
+        world, f"First step: {plain}. I use the calculator.", "calculator", expression=plain
     )
     second = f"{first}{sign}{fill(other, values)}"
     why = f"The first result is {first}. Next: {second}."

@@ -488,11 +488,7 @@ TEXTS: tuple[Kind, ...] = (
         "count",
     ),
 )
-PLANS = (
-    "I need the <plan>. Python can do that.",
-    "The user wants the <plan>. I use Python.",
-    "This asks for the <plan>. I will run Python.",
-)
+PLAN = "I need the <plan>. Python can do that."
 BANKS = ((0.56, LISTS), (0.16, WORDS), (0.18, NUMBERS), (0.1, TEXTS))
 
 
@@ -581,7 +577,7 @@ def data_task(speaker: Speaker, world: World) -> Turn:
     values = values_for(kind, rng)
     hint = " Use python." if rng.random() < 0.1 else ""
     turn = Turn("data", dress(speaker.pick(kind.asks), speaker, values, hint))
-    plan = fill(fill(rng.choice(PLANS), {"plan": kind.plan}), values)
+    plan = fill(fill(PLAN, {"plan": kind.plan}), values)
     if kind.name in ("sum", "mean") and "python" not in world.tools:
         return by_calculator(turn, world, kind, values)
     result = turn.use(world, plan, "python", code=fill(kind.code, values))

@@ -455,11 +455,8 @@ def find(turn: Turn, speaker: Speaker, world: World, kind: str, subject: str, va
     """Finds a fact with whichever file tools there are."""
     if "search_files" not in world.tools:
         return browse(turn, world, kind, subject, value)
-    why = speaker.any(
-        "{I look for <S> in the notes.|I search the notes for <S>.|The notes may say it. I search for "
-        "<S>.}"
-    )
-    result = turn.use(world, fill(why, {"S": subject}), "search_files", query=subject)
+    why = f"I search the notes for {subject}."
+    result = turn.use(world, why, "search_files", query=subject)
     if result.startswith("error: the user denied"):
         return denied(turn, result)
     return told(turn, kind, subject, value)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .grammar import Speaker, dress, fill, roughen
+from .grammar import Speaker, dress, roughen
 from .names import noun, person, plural
 from .task import Turn
 from .tools import World
@@ -18,7 +18,7 @@ GREET = (
     "things}{ today| doing||}{?|}",
     "{Test|test, test|ping|Anybody there?|Is this working?|Do you hear me?|^Are you awake?}",
 )
-GREET_BACK = "{Hello!|Hi!|Hello, nice to see you.} {What can I do for you?|How can I help?|Ask me something.}"
+GREET_BACK = "Hello! What can I do for you?"
 THANK = (
     "{Thanks|Thank you|Thx|Many thanks|Great, thanks|Perfect, thank you|Thanks a lot|Danke|Merci|"
     "Gracias|Cool, thanks|^Much obliged|^Cheers|^I appreciate it}{!|.||, bye| very much| for your "
@@ -26,12 +26,12 @@ THANK = (
     "{That {was|is} {helpful|great|all|right|perfect|^just right}|Well done|Good job|Great|Nice "
     "work|Perfect|Wonderful|OK, good|^Splendid}{!|.|, thanks.|, thank you!}",
 )
-THANK_BACK = "{You're welcome!|You are welcome.|Glad to help.}{ Ask me any time.| Anything else?|}"
+THANK_BACK = "You're welcome! Ask me any time."
 BYE = (
     "{Bye|Goodbye|See you|See you later|Good night|Tschüss|Ciao|That's all, bye|Have a nice day|^So "
     "long|^Farewell|^Until tomorrow}{!|.||, nano!}",
 )
-BYE_BACK = "{Goodbye!|Bye!|See you!}"
+BYE_BACK = "Goodbye!"
 WHO = (
     "{Who|What} are you{?|, please?|, exactly?|?}",
     "{What is|What's|Tell me} your name{?|.}",
@@ -237,7 +237,7 @@ SMALL = (
     (BYE, "The user says goodbye. No tool is needed.", BYE_BACK, 0.4),
     (WHO, "The user asks about me. No tool is needed.", I_AM, 0.9),
 )
-EXPECT = ("hello|hi", "welcome|glad", "bye|see you", "nano")
+EXPECT = ("hello|hi", "welcome|glad", "goodbye|bye|see you", "nano")
 
 
 def talk_task(speaker: Speaker, world: World) -> Turn:
@@ -248,7 +248,7 @@ def talk_task(speaker: Speaker, world: World) -> Turn:
         at = rng.choices(range(len(SMALL)), [s[3] for s in SMALL])[0]
         asks, thought, answer, _ = SMALL[at]
         turn = Turn("greeting", roughen(speaker.pick(asks), rng))
-        return turn.finish(thought, speaker.any(answer), EXPECT[at])
+        return turn.finish(thought, answer, EXPECT[at])
     if roll < 0.36:
         turn = Turn("greeting", roughen(speaker.pick(WHAT), rng))
         said = abilities(world)
@@ -264,5 +264,5 @@ def talk_task(speaker: Speaker, world: World) -> Turn:
     }
     turn = Turn("refusal", dress(speaker.pick(OUTSIDE), speaker, values))
     return turn.finish(
-        "That is outside what I can do.", fill("I can't do that. ", {}) + abilities(world), "can't"
+        "That is outside what I can do.", "I can't do that. " + abilities(world), "can't"
     )
