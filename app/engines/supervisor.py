@@ -20,12 +20,16 @@ from app.engines.client import EngineClient
 from app.engines.view import EngineView, Phase
 from app.errors import EngineLost, ResourceError, SelenographError
 from app.paths import folder_error
+from engine.errors import CheckpointError
 from engine.protocol import PROTOCOL, EngineStatus, LoadRequest, Ready
 
 _ROOT = Path(__file__).parents[2]
 """Where the packages lie: the child finds ``engine`` there whatever folder it is called from."""
 _READY_SECONDS = 60.0
 _LEAVE_SECONDS = 5.0
+_TAKE_UP_SECONDS = 10.0
+"""How long the engine may take to begin to load."""
+_POLL_SECONDS = 0.25
 _LOG_BYTES = 2_000_000
 _TAIL = 200
 _SHOWN = 20
@@ -49,9 +53,11 @@ class Supervisor:
         self._process: asyncio.subprocess.Process | None = None
         self._client: EngineClient | None = None
         self._watch: list[asyncio.Task[None]] = []
+        self._following: asyncio.Task[None] | None = None
         self._model: Path | None = None
         self._news = asyncio.Condition()
         self._asked_to_stop = False
+        self._loading_seen = False
         self._work = asyncio.Lock()
         self.url = ""
         """Without a path."""
@@ -89,6 +95,14 @@ class Supervisor:
     async def stop(self) -> None:
         """End the process, gently first. Idempotent; returns when it is gone."""
         self._asked_to_stop = True
+        # The open event stream would hold up the engine's leaving.
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
+            self._following = None
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
         process = self._process
         if process is not None and process.returncode is None:
             assert process.stdin is not None
@@ -101,12 +115,7 @@ class Supervisor:
                     async with asyncio.timeout(_LEAVE_SECONDS):
                         await process.wait()
                         break
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
         if self._watch:
-            # The readers end with the pipes; only the event stream may still hang.
-            self._watch[-1].cancel()
             await asyncio.wait(self._watch)
             self._watch = []
         self._process = None
@@ -161,10 +170,8 @@ class Supervisor:
             )
         self.url = f"http://127.0.0.1:{ready.port}"
         self._client = EngineClient(self.url, self.token)
-        self._watch += [
-            asyncio.create_task(self._await_end(self._process, reader)),
-            asyncio.create_task(self._follow(self._client)),
-        ]
+        self._watch.append(asyncio.create_task(self._await_end(self._process, reader)))
+        self._following = asyncio.create_task(self._follow(self._client))
 
     async def _kill(self) -> None:
         process = self._process
@@ -180,15 +187,10 @@ class Supervisor:
         assert client is not None
         self._change(replace(self._view, phase="loading", message="", hint=""))
         try:
-            status = await client.load(LoadRequest(str(model)))
-            while status.state == "loading":
-                async with self._news:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(1.0):
-                            await self._news.wait()
-                if self._view.phase == "lost":
-                    raise EngineLost("engine_lost", self._view.message, self._view.hint)
-                status = await client.status()
+            before = await client.status()
+            self._loading_seen = False
+            await client.load(LoadRequest(str(model)))
+            status = await self._loaded(client, before)
         except EngineLost:
             raise
         except SelenographError as error:
@@ -197,12 +199,31 @@ class Supervisor:
         if status.state != "ready":
             raise self._load_error(status)
 
+    async def _loaded(self, client: EngineClient, before: EngineStatus) -> EngineStatus:
+        """The status once loading has ended; what was so before loading began does not count."""
+        clock = asyncio.get_running_loop().time
+        patience = clock() + _TAKE_UP_SECONDS
+        while True:
+            async with self._news:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_POLL_SECONDS):
+                        await self._news.wait()
+            if self._view.phase == "lost":
+                raise EngineLost("engine_lost", self._view.message, self._view.hint)
+            status = await client.status()
+            self._loading_seen |= status.state == "loading"
+            new = self._loading_seen or _outcome(status) != _outcome(before)
+            if status.state in ("ready", "failed") and (new or clock() > patience):
+                return status
+            if status.state == "empty" and clock() > patience:
+                return status
+
     def _load_error(self, status: EngineStatus) -> SelenographError:
         error = status.error
         if error is None:
             return ResourceError("not_loaded", "the model was not loaded", "load it again")
-        found = ResourceError(error.code, error.message, error.hint, retryable=error.retryable)
-        return found
+        kind = CheckpointError if error.type == CheckpointError.kind else ResourceError
+        return kind(error.code, error.message, error.hint, retryable=error.retryable)
 
     async def _follow(self, client: EngineClient) -> None:
         """Keep the view up to date until the stream ends with the process."""
@@ -215,6 +236,9 @@ class Supervisor:
     def _show(self, status: EngineStatus) -> None:
         if self._view.phase == "lost" or self._asked_to_stop:
             return
+        self._loading_seen |= status.state == "loading"
+        if status.state == "empty" and self._view.phase == "loading":
+            return  # asked to load and not yet begun
         error = status.error
         failed = status.state == "failed" and error is not None
         self._change(
@@ -298,3 +322,7 @@ class Supervisor:
         if view != self._view:
             self._view = view
             self._on_change(view)
+
+
+def _outcome(status: EngineStatus) -> object:
+    return status.state, status.error, status.model_path
