@@ -1,0 +1,1 @@
+"""The conversation: rows, blocks, cards and the composer."""

@@ -1,0 +1,374 @@
+"""Rows of words: what the person wrote, reasoning, answers, code, and what stands around them."""
+
+from __future__ import annotations
+
+import time
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QFontMetrics, QGuiApplication, QKeyEvent, QMouseEvent
+from PySide6.QtWidgets import QPlainTextEdit, QProgressBar, QVBoxLayout, QWidget
+
+from ui.chat.markdown import code_html, to_html
+from ui.chat.row_base import Card, ChatActions, RowWidget, button, label, line
+from ui.chat.rows import (
+    FooterRow,
+    ReasoningRow,
+    Row,
+    TextRow,
+    TroubleRow,
+    UserRow,
+    WaitRow,
+    seconds,
+)
+from ui.chat.text_widgets import PlainText, RichText
+from ui.theme import Theme
+
+
+class UserWidget(RowWidget):
+    """A user message, with edit-and-resend and the branch switcher."""
+
+    def __init__(self, actions: ChatActions, parent: QWidget) -> None:
+        super().__init__(actions, parent)
+        self._row: UserRow | None = None
+        self._card = Card("user")
+        self._text = PlainText(max_height=480)
+        self._text.setAccessibleName(self.tr("Your message"))
+        self._editor = QPlainTextEdit()
+        self._editor.setObjectName("editMessage")
+        self._editor.setAccessibleName(self.tr("Edit message"))
+        self._save = button(
+            self.tr("Send again"), "resendEdited", self.tr("Send the edited message"), "primary"
+        )
+        self._cancel = button(self.tr("Cancel"), "cancelEdit", self.tr("Keep the message as it is"))
+        self._edit_line = QWidget()
+        self._edit_line.setLayout(line(None, self._cancel, self._save))
+        self._card.column.addWidget(self._text)
+        self._card.column.addWidget(self._editor)
+        self._card.column.addWidget(self._edit_line)
+        self._previous = button("‹", "previousBranch", self.tr("Previous version"), "quiet")
+        self._next = button("›", "nextBranch", self.tr("Next version"), "quiet")
+        self._place = label("faint")
+        self._edit = button(
+            self.tr("Edit"), "editUserMessage", self.tr("Edit and send again"), "quiet"
+        )
+        self._tools = QWidget()
+        self._tools.setLayout(
+            line(None, self._previous, self._place, self._next, self._edit, spacing=2)
+        )
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 12, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(self._card)
+        column.addWidget(self._tools)
+        self._edit.clicked.connect(lambda: self._set_editing(True))
+        self._cancel.clicked.connect(lambda: self._set_editing(False))
+        self._save.clicked.connect(self._resend)
+        self._previous.clicked.connect(lambda: self._branch(-1))
+        self._next.clicked.connect(lambda: self._branch(1))
+
+    def bind(self, row: Row, theme: Theme, opened: bool) -> None:
+        assert isinstance(row, UserRow)
+        same = self._row is not None and self._row.turn.id == row.turn.id
+        self._row = row
+        self._text.setFont(theme.body_font)
+        self._text.show_text(row.turn.text)
+        count = len(row.siblings)
+        for widget in (self._previous, self._place, self._next):
+            widget.setVisible(count > 1)
+        at = row.siblings.index(row.turn.id)
+        self._place.setText(f"{at + 1}/{count}")
+        self._previous.setEnabled(at > 0)
+        self._next.setEnabled(at + 1 < count)
+        self._edit.setEnabled(row.turn.status != "running")
+        if not same:
+            self._set_editing(False, tell=False)
+
+    def height_at(self, width: int) -> int:
+        inner = self._card.inner_width(width)
+        if self._editor.isVisibleTo(self):
+            lines = max(self._editor.document().blockCount(), 2)
+            self._editor.setFixedHeight(min(lines, 12) * self.fontMetrics().lineSpacing() + 24)
+        else:
+            self._text.setFixedHeight(self._text.height_at(inner))
+        return _natural(self)
+
+    def _set_editing(self, editing: bool, tell: bool = True) -> None:
+        self._text.setVisible(not editing)
+        self._editor.setVisible(editing)
+        self._edit_line.setVisible(editing)
+        self._tools.setVisible(not editing)
+        if editing and self._row is not None:
+            self._editor.setPlainText(self._row.turn.text)
+            self._editor.setFocus()
+        if tell:
+            self.actions_.resized.emit(self.key)
+
+    def _resend(self) -> None:
+        text = self._editor.toPlainText().strip()
+        if self._row is not None and text:
+            self._set_editing(False)
+            self.actions_.edited.emit(self._row.turn.id, text)
+
+    def _branch(self, step: int) -> None:
+        if self._row is not None:
+            at = self._row.siblings.index(self._row.turn.id) + step
+            self.actions_.branch_selected.emit(self._row.siblings[at])
+
+
+class HeaderButton(QWidget):
+    """A line that opens and closes what is under it, by click, Space or Enter."""
+
+    def __init__(self, name: str, toggle: object) -> None:
+        super().__init__()
+        self.setObjectName(name)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self._toggle = toggle
+        self.arrow = label("faint")
+        self.title = label()
+        self.detail = label("faint")
+        self.state = label("faint")
+        self.setLayout(line(self.arrow, self.title, self.detail, None, self.state))
+
+    def show_open(self, opened: bool) -> None:
+        """Point the arrow."""
+        self.arrow.setText("▾" if opened else "▸")
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """Toggle."""
+        if event.button() == Qt.MouseButton.LeftButton:
+            self._toggle()  # type: ignore[operator]
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Toggle by keyboard."""
+        if event.key() in (Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self._toggle()  # type: ignore[operator]
+        else:
+            super().keyPressEvent(event)
+
+
+class ReasoningWidget(RowWidget):
+    """Live reasoning: plain text, open while it streams, one line when it is done."""
+
+    def __init__(self, actions: ChatActions, parent: QWidget) -> None:
+        super().__init__(actions, parent)
+        self._opened = False
+        self._card = Card("reasoning")
+        self._head = HeaderButton("reasoningHeader", self._toggle)
+        self._text = PlainText(max_height=260)
+        self._text.setAccessibleName(self.tr("Reasoning"))
+        self._card.column.addWidget(self._head)
+        self._card.column.addWidget(self._text)
+        _wrap(self, self._card)
+
+    def bind(self, row: Row, theme: Theme, opened: bool) -> None:
+        assert isinstance(row, ReasoningRow)
+        part = row.part
+        self._opened = opened
+        self._head.show_open(opened)
+        spent = part.seconds if part.ended else max(time.time() - part.began, 0.0)
+        self._head.title.setText(self.tr("Thinking…") if part.open else self.tr("Thought"))
+        meta = seconds(spent)
+        if part.tokens:
+            meta += self.tr(" · {n} tokens").format(n=f"{part.tokens:,}")
+        self._head.state.setText(meta)
+        gist = "" if opened else " ".join(part.text[:400].split())
+        self._head.detail.setText(
+            QFontMetrics(theme.small_font).elidedText(
+                gist, Qt.TextElideMode.ElideRight, max(self.width() - 260, 80)
+            )
+        )
+        self._head.setAccessibleName(f"{self._head.title.text()} {meta}")
+        self._text.setVisible(opened)
+        self._text.setFont(theme.body_font)
+        if opened:
+            self._text.show_text(part.text, follow=part.open)
+
+    def height_at(self, width: int) -> int:
+        if self._opened:
+            self._text.setFixedHeight(self._text.height_at(self._card.inner_width(width)))
+        return _natural(self)
+
+    def _toggle(self) -> None:
+        self.actions_.toggled.emit(self.key, not self._opened)
+
+
+class TextWidget(RowWidget):
+    """One block of an answer: rendered Markdown."""
+
+    def __init__(self, actions: ChatActions, parent: QWidget) -> None:
+        super().__init__(actions, parent)
+        self._text = RichText()
+        self._text.setAccessibleName(self.tr("Answer"))
+        _wrap(self, self._text)
+
+    def bind(self, row: Row, theme: Theme, opened: bool) -> None:
+        assert isinstance(row, TextRow)
+        self._text.show_html(to_html(row.block.text), theme)
+
+    def height_at(self, width: int) -> int:
+        self._text.setFixedHeight(self._text.height_at(width))
+        return _natural(self)
+
+
+class CodeWidget(RowWidget):
+    """A fenced block: highlighted, with its language and a copy button."""
+
+    def __init__(self, actions: ChatActions, parent: QWidget) -> None:
+        super().__init__(actions, parent)
+        self._code = ""
+        self._card = Card("code")
+        self._language = label("faint")
+        self._copy = button(self.tr("Copy"), "copyCode", self.tr("Copy this code"), "quiet")
+        self._copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._code))
+        self._text = RichText(wrap=False)
+        self._text.setAccessibleName(self.tr("Code"))
+        self._card.column.addLayout(line(self._language, None, self._copy))
+        self._card.column.addWidget(self._text)
+        _wrap(self, self._card)
+
+    def bind(self, row: Row, theme: Theme, opened: bool) -> None:
+        assert isinstance(row, TextRow)
+        self._code = row.block.text
+        language = row.block.language or ""
+        self._language.setText(language or self.tr("text"))
+        html = code_html(row.block.text, language, theme.dark)
+        self._text.show_html(html, theme, theme.mono_font)
+
+    def height_at(self, width: int) -> int:
+        self._text.setFixedHeight(self._text.height_at(self._card.inner_width(width)))
+        return _natural(self)
+
+
+class WaitWidget(RowWidget):
+    """The prompt is being read; says how far and how long."""
+
+    def __init__(self, actions: ChatActions, parent: QWidget) -> None:
+        super().__init__(actions, parent)
+        self._what = label("muted")
+        self._bar = QProgressBar()
+        self._bar.setTextVisible(False)
+        self._bar.setFixedSize(180, 8)
+        self._bar.setAccessibleName(self.tr("Reading the prompt"))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 4, 0, 4)
+        column.addLayout(line(self._what, self._bar, None))
+
+    def bind(self, row: Row, theme: Theme, opened: bool) -> None:
+        assert isinstance(row, WaitRow)
+        self._bar.setVisible(row.total > 0)
+        text = self.tr("Reading the prompt…")
+        if row.total:
+            self._bar.setMaximum(row.total)
+            self._bar.setValue(row.done)
+            text = self.tr("Reading the prompt: {done} of {total} tokens").format(
+                done=f"{row.done:,}", total=f"{row.total:,}"
+            )
+            if row.seconds_left is not None:
+                text += self.tr(", about {left} left").format(left=seconds(row.seconds_left))
+        self._what.setText(text)
+
+    def height_at(self, width: int) -> int:
+        return _natural(self)
+
+
+class TroubleWidget(RowWidget):
+    """Why a run ended without an answer, and the one thing to do about it."""
+
+    def __init__(self, actions: ChatActions, parent: QWidget) -> None:
+        super().__init__(actions, parent)
+        self._turn = ""
+        self._card = Card("trouble")
+        self._title = label()
+        self._message = RichText()
+        self._continue = button(
+            self.tr("Continue"), "continueRun", self.tr("Go on after the last finished step")
+        )
+        self._restart = button(
+            self.tr("Restart engine"),
+            "restartEngineCard",
+            self.tr("Start the engine again"),
+            "primary",
+        )
+        self._card.column.addWidget(self._title)
+        self._card.column.addWidget(self._message)
+        self._card.column.addLayout(line(self._restart, self._continue, None))
+        self._continue.clicked.connect(lambda: self.actions_.resume_asked.emit(self._turn))
+        self._restart.clicked.connect(self.actions_.restart_engine_asked)
+        _wrap(self, self._card)
+
+    def bind(self, row: Row, theme: Theme, opened: bool) -> None:
+        assert isinstance(row, TroubleRow)
+        self._turn = row.turn
+        self._card.set_role("trouble" if row.severe else "note")
+        font = theme.body_font
+        font.setBold(True)
+        self._title.setFont(font)
+        self._title.setText(row.title)
+        self._message.show_html(_paragraphs(row.message, row.hint), theme)
+        self._continue.setVisible(row.can_continue)
+        self._restart.setVisible(row.engine_lost)
+
+    def height_at(self, width: int) -> int:
+        self._message.setFixedHeight(self._message.height_at(self._card.inner_width(width)))
+        return _natural(self)
+
+
+class FooterWidget(RowWidget):
+    """What a turn took; copy the answer, or have another one."""
+
+    def __init__(self, actions: ChatActions, parent: QWidget) -> None:
+        super().__init__(actions, parent)
+        self._row: FooterRow | None = None
+        self._copy = button(
+            self.tr("Copy"), "copyAnswer", self.tr("Copy the answer as Markdown"), "quiet"
+        )
+        self._again = button(
+            self.tr("Regenerate"),
+            "regenerate",
+            self.tr("Answer again; this answer is kept"),
+            "quiet",
+        )
+        self._summary = label("faint")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 8)
+        column.addLayout(line(self._copy, self._again, None, self._summary, spacing=2))
+        self._copy.clicked.connect(self._copy_answer)
+        self._again.clicked.connect(self._regenerate)
+
+    def bind(self, row: Row, theme: Theme, opened: bool) -> None:
+        assert isinstance(row, FooterRow)
+        self._row = row
+        self._copy.setEnabled(bool(row.answer))
+        self._summary.setText(row.summary)
+
+    def height_at(self, width: int) -> int:
+        return _natural(self)
+
+    def _copy_answer(self) -> None:
+        if self._row is not None:
+            QGuiApplication.clipboard().setText(self._row.answer)
+
+    def _regenerate(self) -> None:
+        if self._row is not None:
+            self.actions_.regenerate.emit(self._row.turn)
+
+
+def _wrap(row: QWidget, content: QWidget) -> None:
+    column = QVBoxLayout(row)
+    column.setContentsMargins(0, 4, 0, 4)
+    column.addWidget(content)
+
+
+def _natural(row: QWidget) -> int:
+    layout = row.layout()
+    assert layout is not None
+    layout.invalidate()
+    layout.activate()
+    return layout.sizeHint().height()
+
+
+def _paragraphs(*texts: str) -> str:
+    from html import escape
+
+    return "".join(f"<p>{escape(t)}</p>" for t in texts if t)

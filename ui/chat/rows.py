@@ -1,0 +1,198 @@
+"""A conversation as a flat list of rows, the unit of virtual scrolling. Qt-free.
+
+Rows of a step are derived once and kept until a new state brings another object for that step:
+states share structure, so identity tells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.state import ConversationState, Part, Step, ToolRun, Turn
+from ui.chat.blocks import Block, split_blocks
+
+
+@dataclass(frozen=True, slots=True)
+class UserRow:
+    key: str
+    turn: Turn
+    siblings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WaitRow:
+    """The model has the prompt and has not written yet."""
+
+    key: str
+    done: int
+    total: int
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningRow:
+    key: str
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class TextRow:
+    """One block of an answer, or of what the model says between steps."""
+
+    key: str
+    part: str
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRow:
+    """A call from its first argument character to its result; ``part`` while it is written."""
+
+    key: str
+    part: Part | None
+    run: ToolRun | None
+
+
+@dataclass(frozen=True, slots=True)
+class TroubleRow:
+    """Why a turn did not end in an answer, and what can be done."""
+
+    key: str
+    turn: str
+    title: str
+    message: str
+    hint: str
+    can_continue: bool
+    engine_lost: bool
+    severe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FooterRow:
+    """Under a finished turn: what it took, and copy and regenerate."""
+
+    key: str
+    turn: str
+    answer: str
+    summary: str
+
+
+Row = UserRow | WaitRow | ReasoningRow | TextRow | ToolRow | TroubleRow | FooterRow
+
+
+class RowSource:
+    """Derives rows and remembers those of steps that did not change."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, tuple[Step, tuple[Row, ...]]] = {}
+
+    def rows(self, state: ConversationState) -> list[Row]:
+        """The rows of the shown branch, first turn first."""
+        rows: list[Row] = []
+        kept: dict[str, tuple[Step, tuple[Row, ...]]] = {}
+        for turn in state.path():
+            siblings = tuple(t.id for t in state.siblings(turn))
+            rows.append(UserRow(f"{turn.id}/user", turn, siblings))
+            for step in turn.steps:
+                known = self._steps.get(step.span)
+                if known is None or known[0] is not step:
+                    known = (step, _step_rows(step, turn.status == "running"))
+                if turn.status == "running" or not any(isinstance(r, WaitRow) for r in known[1]):
+                    rows += known[1]
+                kept[step.span] = known
+            if turn.status == "running" and not turn.steps:
+                rows.append(WaitRow(f"{turn.id}/wait", 0, 0, None))
+            rows += _ending(turn)
+        self._steps = kept
+        return rows
+
+
+def _step_rows(step: Step, running: bool) -> tuple[Row, ...]:
+    rows: list[Row] = []
+    runs = {run.call: run for run in step.tools}
+    for part in step.parts:
+        if part.kind == "reasoning":
+            rows.append(ReasoningRow(part.id, part))
+        elif part.kind == "text":
+            rows += [
+                TextRow(f"{part.id}/{i}", part.id, block)
+                for i, block in enumerate(split_blocks(part.text))
+            ]
+        else:
+            rows.append(ToolRow(part.call or part.id, part, runs.pop(part.call, None)))
+    rows += [ToolRow(run.call, None, run) for run in runs.values()]
+    call = step.call
+    if not step.parts and running and not step.ended:
+        done, total, left = 0, 0, None
+        if call is not None:
+            done, total, left = call.prefill_done, call.prefill_total, call.prefill_seconds_left
+        rows.append(WaitRow(f"{step.span}/wait", done, total, left))
+    return tuple(rows)
+
+
+def _ending(turn: Turn) -> list[Row]:
+    if turn.status == "running":
+        return []
+    rows: list[Row] = []
+    trouble = _trouble(turn)
+    if trouble is not None:
+        rows.append(trouble)
+    rows.append(FooterRow(f"{turn.id}/footer", turn.id, _answer(turn), _summary(turn)))
+    return rows
+
+
+def _trouble(turn: Turn) -> TroubleRow | None:
+    key, lost = f"{turn.id}/trouble", False
+    if turn.interrupted is not None:
+        lost = turn.interrupted.cause == "engine_lost"
+    if turn.failure is not None:
+        f = turn.failure
+        title = "The engine stopped" if lost else "This run failed"
+        return TroubleRow(key, turn.id, title, f.message, f.hint, True, lost, True)
+    if turn.status == "stopped":
+        if turn.interrupted is not None and turn.interrupted.cause == "shutdown":
+            message = "Selenograph was closed while it ran."
+        else:
+            message = "You stopped it. Everything up to here is kept."
+        return TroubleRow(key, turn.id, "Stopped", message, "", True, False, False)
+    if turn.status == "budget":
+        message = (turn.interrupted.message if turn.interrupted else "") or (
+            "A limit of steps, tokens or time was reached."
+        )
+        return TroubleRow(key, turn.id, "Budget spent", message, "", True, False, False)
+    if turn.status == "failed":
+        message = turn.interrupted.message if turn.interrupted else ""
+        title = "The engine stopped" if lost else "This run was interrupted"
+        return TroubleRow(key, turn.id, title, message, "", True, lost, True)
+    return None
+
+
+def _answer(turn: Turn) -> str:
+    if turn.answer:
+        return turn.answer
+    texts = [p.text for s in turn.steps for p in s.parts if p.kind == "text"]
+    return "\n\n".join(texts)
+
+
+def _summary(turn: Turn) -> str:
+    steps = len(turn.steps)
+    calls = sum(len(s.tools) for s in turn.steps)
+    tokens = sum(s.call.usage.completion_tokens for s in turn.steps if s.call)
+    parts = [f"{steps} step{'s' * (steps != 1)}"]
+    if calls:
+        parts.append(f"{calls} tool call{'s' * (calls != 1)}")
+    if tokens:
+        parts.append(f"{tokens:,} tokens")
+    if turn.ended:
+        parts.append(seconds(turn.ended - turn.began))
+    return " · ".join(parts)
+
+
+def seconds(value: float) -> str:
+    """A duration for people: 0.4 s, 12 s, 3 min 5 s."""
+    if value < 10:
+        return f"{max(value, 0):.1f} s"
+    if value < 60:
+        return f"{value:.0f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
