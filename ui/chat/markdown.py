@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from html import escape
 
@@ -20,6 +21,7 @@ _TAGS = {
     "div",
 }  # fmt: skip
 _ATTRIBUTES = {"a": {"href"}, "th": {"align"}, "td": {"align"}, "ol": {"start"}}
+_ITEM = re.compile(r"^([ \t]*)(?:[-*+]|\d{1,9}[.)])\s")
 _MAX_MARKDOWN = 100_000
 _MAX_HIGHLIGHT = 20_000
 """Characters; beyond, plain text keeps a frame short."""
@@ -31,7 +33,9 @@ def to_html(text: str) -> str:
     if len(text) > _MAX_MARKDOWN:
         return f"<pre>{escape(text)}</pre>"
     html = markdown.markdown(
-        text, extensions=["tables", "sane_lists", "nl2br", "footnotes"], output_format="html"
+        _four_spaces(text),
+        extensions=["tables", "sane_lists", "nl2br", "footnotes"],
+        output_format="html",
     )
     return nh3.clean(
         html,
@@ -40,6 +44,24 @@ def to_html(text: str) -> str:
         url_schemes={"http", "https", "mailto"},
         link_rel=None,
     )
+
+
+def _four_spaces(text: str) -> str:
+    """Nested list items by fours: models indent by two or three, the library counts in fours."""
+    depths: list[int] = []
+    lines = []
+    for line in text.split("\n"):
+        item = _ITEM.match(line)
+        if item is None:
+            lines.append(line)
+            continue
+        indent = len(item[1].expandtabs(4))
+        while depths and indent < depths[-1]:
+            depths.pop()
+        if not depths or indent > depths[-1] + 1:
+            depths.append(indent)
+        lines.append("    " * (len(depths) - 1) + line.lstrip())
+    return "\n".join(lines)
 
 
 @lru_cache(maxsize=512)

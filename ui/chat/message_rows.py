@@ -6,7 +6,7 @@ import time
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetrics, QGuiApplication, QKeyEvent, QMouseEvent
-from PySide6.QtWidgets import QPlainTextEdit, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QProgressBar, QVBoxLayout, QWidget
 
 from ui.chat.markdown import code_html, to_html
 from ui.chat.row_base import Card, ChatActions, RowWidget, button, label, line
@@ -42,9 +42,6 @@ class UserWidget(RowWidget):
         self._cancel = button(self.tr("Cancel"), "cancelEdit", self.tr("Keep the message as it is"))
         self._edit_line = QWidget()
         self._edit_line.setLayout(line(None, self._cancel, self._save))
-        self._card.column.addWidget(self._text)
-        self._card.column.addWidget(self._editor)
-        self._card.column.addWidget(self._edit_line)
         self._previous = button("‹", "previousBranch", self.tr("Previous version"), "quiet")
         self._next = button("›", "nextBranch", self.tr("Next version"), "quiet")
         self._place = label("faint")
@@ -55,11 +52,15 @@ class UserWidget(RowWidget):
         self._tools.setLayout(
             line(None, self._previous, self._place, self._next, self._edit, spacing=2)
         )
+        head = QHBoxLayout()
+        head.addWidget(self._text, 1)
+        head.addWidget(self._tools, 0, Qt.AlignmentFlag.AlignTop)
+        self._card.column.addLayout(head)
+        self._card.column.addWidget(self._editor)
+        self._card.column.addWidget(self._edit_line)
         column = QVBoxLayout(self)
-        column.setContentsMargins(0, 12, 0, 0)
-        column.setSpacing(2)
+        column.setContentsMargins(0, 16, 0, 4)
         column.addWidget(self._card)
-        column.addWidget(self._tools)
         self._edit.clicked.connect(lambda: self._set_editing(True))
         self._cancel.clicked.connect(lambda: self._set_editing(False))
         self._save.clicked.connect(self._resend)
@@ -89,7 +90,8 @@ class UserWidget(RowWidget):
             lines = max(self._editor.document().blockCount(), 2)
             self._editor.setFixedHeight(min(lines, 12) * self.fontMetrics().lineSpacing() + 24)
         else:
-            self._text.setFixedHeight(self._text.height_at(inner))
+            tools = self._tools.sizeHint().width() + 8
+            self._text.setFixedHeight(self._text.height_at(max(inner - tools, 60)))
         return _natural(self)
 
     def _set_editing(self, editing: bool, tell: bool = True) -> None:

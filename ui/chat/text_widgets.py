@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, QUrl
+from PySide6.QtCore import QRect, QSize, Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QFont, QTextCursor, QTextOption
 from PySide6.QtWidgets import QFrame, QMessageBox, QPlainTextEdit, QTextBrowser, QWidget
 
@@ -107,10 +107,13 @@ class PlainText(QPlainTextEdit):
 
     def height_at(self, width: int) -> int:
         """Natural height up to the limit."""
-        if self.width() != width:
-            self.resize(width, self.height())
-        lines = self.document().size().height()  # this layout counts lines
-        natural = int(lines * self.fontMetrics().lineSpacing()) + 4
+        metrics = self.fontMetrics()
+        if len(self._text) * metrics.averageCharWidth() > 2 * width * self.max_height:
+            return self.max_height  # far beyond: no need to measure it all
+        flags = Qt.TextFlag.TextWordWrap | Qt.TextFlag.TextWrapAnywhere
+        box = QRect(0, 0, width, 1 << 24)
+        text = self._text + "." if self._text.endswith("\n") else self._text or "."
+        natural = metrics.boundingRect(box, int(flags), text).height() + metrics.descent() + 4
         return min(natural, self.max_height)
 
     def sizeHint(self) -> QSize:
