@@ -6,7 +6,7 @@ an event to SQLite *before* anybody sees it, and what is on screen is ``fold(sta
 
 Order within a conversation (``seq`` rises by one):
 ``TurnBegin (StepBegin ModelCallBegin (PartBegin PartDelta* PartEnd)* ModelCallEnd
-(ToolProposed [ApprovalAsked ApprovalAnswered] [ToolStarted ToolOutput*] ToolEnded)* StepEnd)*
+(ToolProposed [[ApprovalAsked] ApprovalAnswered] [ToolStarted ToolOutput*] ToolEnded)* StepEnd)*
 [Interrupted | Failed] TurnEnd``. Every ToolProposed is followed by a ToolEnded, whatever happens,
 so that the history stays valid for the chat template.
 
@@ -216,6 +216,8 @@ class ApprovalAsked(msgspec.Struct, frozen=True, tag="tool.approval_asked"):
 
 
 class ApprovalAnswered(msgspec.Struct, frozen=True, tag="tool.approval_answered"):
+    """Without an ``ApprovalAsked`` before it: a rule answered, nobody was asked."""
+
     call: str
     decision: Decision
     reason: str = ""

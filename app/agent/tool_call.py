@@ -108,22 +108,15 @@ async def _answer(run: Run, span: str, planned: _Planned) -> None:
 async def _ask(run: Run, span: str, call: Call, tool: Tool) -> Answer:
     if not tool.asks:
         return Answer("once", by="rule")
-    asked = ev.ApprovalAsked(call.id, f"{call.name} can change things on this computer")
     answer = run.rules.answer(call.name)
     if answer is None:
-        run.emit(asked, span)
+        reason = f"{call.name} can change things on this computer"
+        run.emit(ev.ApprovalAsked(call.id, reason), span)
         with run.meter.paused():
             answer = await run.desk.wait(run.conversation, call.id)
         run.rules.learn(call.name, answer)
-        run.emit(_answered(call, answer), span)
-    else:
-        items: list[Item] = [(asked, span), (_answered(call, answer), span)]
-        run.journal.append_all(run.conversation, items, run.turn)
+    run.emit(ev.ApprovalAnswered(call.id, answer.decision, answer.reason, answer.by), span)
     return answer
-
-
-def _answered(call: Call, answer: Answer) -> ev.ApprovalAnswered:
-    return ev.ApprovalAnswered(call.id, answer.decision, answer.reason, answer.by)
 
 
 def _bounded(text: str) -> str:

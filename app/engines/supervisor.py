@@ -155,14 +155,7 @@ class Supervisor:
             ready = msgspec.json.decode(line, type=Ready)
         except (TimeoutError, ValueError, msgspec.DecodeError) as error:
             await self._kill()
-            said = self._last_error()
-            raise self._failed(
-                ResourceError(
-                    "engine_not_ready",
-                    said or "the engine did not come up",
-                    "the engine's log says more",
-                )
-            ) from error
+            raise self._failed(self._why_not_ready()) from error
         if ready.protocol != PROTOCOL:
             await self._kill()
             raise self._failed(
@@ -311,9 +304,15 @@ class Supervisor:
         )
         return error
 
-    def _last_error(self) -> str:
+    def _why_not_ready(self) -> SelenographError:
+        """What the engine said before it left: ``error: CODE: message (hint)``."""
         said = [line for line in self._lines if line.startswith("error: ")]
-        return said[-1].removeprefix("error: ") if said else ""
+        code, _, message = (
+            said[-1].removeprefix("error: ").partition(": ") if said else ("", "", "")
+        )
+        if not message:
+            code, message = "engine_not_ready", "the engine did not come up"
+        return ResourceError(code, message, "" if said else "the engine's log says more")
 
     def _tail(self) -> tuple[str, ...]:
         return tuple(self._lines)[-_SHOWN:]

@@ -1,0 +1,182 @@
+"""``selenograph SUBCOMMAND``: everything that works without a window.
+
+Only the standard library is imported here, so that ``--help`` is instant; each subcommand
+imports what it needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ANSWERED, FAILED, USAGE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes. STOPPED: stopped, or a limit was reached."""
+
+_EPILOG = """\
+Without a subcommand the window opens.
+exit codes: 0 answered, 1 failed, 2 usage, 3 stopped or limit reached, 130 interrupted
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; the exit code. Errors are one line on stderr."""
+    parser = _parser()
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else USAGE
+    if arguments.command is None:
+        parser.print_help(sys.stderr)
+        return USAGE
+    work: Callable[[argparse.Namespace], int] = arguments.work
+    try:
+        return _guarded(work, arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has left; Python must not complain about it at exit.
+        sys.stdout = None
+        return FAILED
+
+
+def _guarded(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    from app.errors import SelenographError
+
+    try:
+        return work(arguments)
+    except SelenographError as error:
+        complain(str(error))
+        return FAILED
+
+
+def complain(text: str) -> None:
+    """``CODE: message (hint)`` as one line on stderr."""
+    print("error: " + " ".join(text.split()), file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="selenograph",
+        description="A workbench and local engine for thinking agents of the Kimi K2 family.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="keep conversations, settings and logs in DIR"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="SUBCOMMAND")
+    _add_run(commands)
+    _add_serve(commands)
+    inspect = commands.add_parser("inspect", help="say what is in a checkpoint folder")
+    inspect.add_argument("folder", type=Path)
+    inspect.add_argument("--json", action="store_true", help="one JSON object")
+    inspect.set_defaults(work=_inspect)
+    doctor = commands.add_parser("doctor", help="say what this machine has and what is missing")
+    doctor.add_argument("--json", action="store_true", help="one JSON object")
+    doctor.set_defaults(work=_doctor)
+    evaluate = commands.add_parser("eval", help="run a model's held-out tasks")
+    evaluate.add_argument("name", help="the task set, e.g. nano")
+    evaluate.add_argument("--n", type=_positive, metavar="N", help="only the first N tasks")
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    evaluate.set_defaults(work=_eval)
+    for command in commands.choices.values():
+        # After the subcommand, too; there the default must not undo what stood before it.
+        command.add_argument(
+            "--data", type=Path, metavar="DIR", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = commands.add_parser("run", help="ask the agent and print its answer")
+    run.add_argument("prompt", nargs="?", help="the question; - reads it from standard input")
+    run.add_argument("--effort", choices=("fast", "standard", "deep"), help="how long it may think")
+    run.add_argument(
+        "--tools", metavar="A,B", help="tools it may use, comma-separated; '' for none"
+    )
+    run.add_argument(
+        "--cwd", type=Path, metavar="DIR", help="the folder its file tools read (default: here)"
+    )
+    run.add_argument("--yes", action="store_true", help="allow every tool call without asking")
+    run.add_argument(
+        "--json", action="store_true", help="each event as a JSON line, then a summary"
+    )
+    run.add_argument("--model", type=Path, metavar="DIR", help="a checkpoint folder")
+    run.add_argument("--endpoint", metavar="ID", help="a remote endpoint of the settings")
+    run.add_argument("--system", metavar="TEXT", help="a system prompt of your own")
+    run.add_argument("--seed", type=int, help="make sampling repeatable")
+    run.add_argument("--temperature", type=float)
+    run.add_argument("--max-steps", type=_positive, metavar="N")
+    run.add_argument("--max-tokens", type=_positive, metavar="N")
+    run.add_argument("--max-seconds", type=float, metavar="S")
+    group = run.add_mutually_exclusive_group()
+    group.add_argument("--conversation", metavar="ID", help="go on in this conversation")
+    group.add_argument("--resume", metavar="ID", help="finish this conversation's last run")
+    run.set_defaults(work=_run)
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = commands.add_parser("serve", help="run the engine alone, OpenAI-compatible")
+    serve.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
+    serve.add_argument("--model", type=Path, metavar="DIR", help="a checkpoint folder")
+    serve.add_argument("--json", action="store_true", help="the ready line as one JSON object")
+    serve.set_defaults(work=_serve)
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"selenograph {version('selenograph')}")
+        parser.exit()
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if not arguments.prompt and not arguments.resume:
+        print("usage: selenograph run PROMPT\nerror: usage: no prompt was given", file=sys.stderr)
+        return USAGE
+    from app.terminal.run import run
+
+    return run(arguments)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from app.terminal.serve import serve
+
+    return serve(arguments)
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from app.terminal.inspect import inspect
+
+    return inspect(arguments.folder, as_json=arguments.json)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from app.terminal.doctor import doctor
+
+    return doctor(arguments.data, as_json=arguments.json)
+
+
+def _eval(arguments: argparse.Namespace) -> int:
+    from app import evaluation
+
+    # The figures decide nothing here: an evaluation that ran to its end has succeeded.
+    evaluation.run_eval(arguments.name, arguments.n, arguments.json)
+    return ANSWERED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""How a run is shown in a terminal: for people, or as JSON lines."""
+
+from __future__ import annotations
+
+import sys
+from typing import Protocol
+
+import msgspec
+
+from app import events as ev
+from app.events import Event
+
+
+class Printer(Protocol):
+    """Events in order, then the end."""
+
+    def event(self, event: Event) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def end(self, summary: msgspec.Struct) -> None: ...
+
+
+class JsonPrinter:
+    """Each event as one flat object: the body's fields beside seq, at, conversation, run, span."""
+
+    def event(self, event: Event) -> None:
+        line = msgspec.to_builtins(event)
+        body = line.pop("body")
+        self._print({"type": body.pop("type"), **line, **body})
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr)
+
+    def end(self, summary: msgspec.Struct) -> None:
+        self._print(msgspec.to_builtins(summary))
+
+    def _print(self, line: object) -> None:
+        sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+        sys.stdout.flush()
+
+
+class TextPrinter:
+    """The answer on stdout; what the model thinks and does on stderr, dimmed on a terminal."""
+
+    def __init__(self) -> None:
+        self._dim, self._plain = ("\x1b[2m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
+        self._live = sys.stdout.isatty()
+        self._kind: ev.PartKind | None = None
+
+    def event(self, event: Event) -> None:
+        match event.body:
+            case ev.PartBegin(kind=kind):
+                self._kind = kind
+            case ev.PartDelta(text=text):
+                self._delta(text)
+            case ev.PartEnd():
+                self._end_part()
+            case ev.ToolProposed(name=name, arguments=arguments):
+                self.note(f"> {name} {arguments}")
+            case ev.ToolEnded(result=result):
+                lines = result.splitlines() or [""]
+                more = f" (and {len(lines) - 8} more lines)" if len(lines) > 8 else ""
+                self.note("\n".join(f"  {line[:200]}" for line in lines[:8]) + more)
+            case _:
+                pass
+
+    def note(self, text: str) -> None:
+        print(f"{self._dim}{text}{self._plain}", file=sys.stderr, flush=True)
+
+    def end(self, summary: msgspec.Struct) -> None:
+        answer = getattr(summary, "answer", "")
+        if answer and not self._live:
+            print(answer, flush=True)
+
+    def _delta(self, text: str) -> None:
+        if self._kind == "reasoning":
+            sys.stderr.write(f"{self._dim}{text}{self._plain}")
+            sys.stderr.flush()
+        elif self._kind == "text" and self._live:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    def _end_part(self) -> None:
+        if self._kind == "reasoning":
+            print(file=sys.stderr, flush=True)
+        elif self._kind == "text" and self._live:
+            print(flush=True)
+        self._kind = None
