@@ -207,8 +207,9 @@ class ChatChunk(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str
     created: int
     model: str
-    choices: tuple[ChunkChoice, ...] = ()
-    object: Literal["chat.completion.chunk"] = msgspec.field(default="chat.completion.chunk")
+    choices: tuple[ChunkChoice, ...]
+    """Always sent: clients go through it without looking whether it is there."""
+    object: str = msgspec.field(default_factory=lambda: "chat.completion.chunk")  # never omitted
     usage: Usage | None = None
     x_engine: ChunkExtra | None = None
     error: ErrorBody | None = None

@@ -15,12 +15,13 @@ import psutil
 import torch
 
 from engine.config import ModelConfig
-from engine.errors import Aborted, ResourceError, SelenographError
+from engine.errors import Aborted, RequestError, ResourceError, SelenographError
 from engine.model.loader import load_model
 from engine.protocol import PROTOCOL, EngineStatus, ErrorBody, LoadRequest, LoadState
 from engine.runtime.defaults import read_defaults
 from engine.runtime.engine import Engine, TextEnds
 from engine.runtime.runner import Runner
+from engine.scheduler.scheduler import queue_full
 from engine.text.chat_template import ChatTemplate
 from engine.text.tokenizer import Tokenizer
 from engine.types import Broke, LoadedText, Request
@@ -52,7 +53,10 @@ class EngineThread:
         self._error: ErrorBody | None = None
         self._progress: float | None = None
         self._model: _Loaded | None = None
+        self._arriving: dict[str, Request] = {}
+        """Submitted and still in the mailbox; a long step keeps them there."""
         self._cancel_load = threading.Event()
+        """Of the newest load, begun or not."""
         self._closing = False
         self._began = time.monotonic()
         self._told = 0.0
@@ -115,35 +119,39 @@ class EngineThread:
         model = self._model
         if model is None:
             raise _no_model(self._state)
-        limits = model.engine.scheduler
-        if len(limits.waiting) >= limits.limits.waiting:
-            raise ResourceError(
-                "queue_full",
-                f"{len(limits.waiting)} requests are waiting already",
-                "try again in a moment",
-                retryable=True,
+        scheduler = model.engine.scheduler
+        waiting = len(scheduler.waiting) + len(self._arriving)
+        if waiting >= scheduler.limits.waiting:
+            raise queue_full(waiting)
+        if self._knows(model.engine, request.id):
+            raise RequestError(
+                "duplicate_id",
+                f"a request with the id {request.id[:80]!r} is under way",
+                "choose another x_engine.request_id, or none",
             )
+        self._arriving[request.id] = request
         self._mail.put(lambda: self._accept(request))
 
     def abort(self, request_id: str) -> bool:
         model = self._model
         if model is None:
             return False
+        known = self._knows(model.engine, request_id)
         sequence = model.engine.sequence(request_id)
         if sequence is not None:
             sequence.aborted = True  # seen inside the running step
             if len(model.engine.scheduler.running) == 1:
                 model.engine.abort_experts()
-        known = sequence is not None or any(
-            r.id == request_id for r in tuple(model.engine.scheduler.waiting)
-        )
         # It may still lie in the mailbox, behind which this order queues.
         self._mail.put(lambda: self._drop(request_id))
         return known
 
     def load(self, request: LoadRequest) -> None:
         self._cancel_load.set()
-        self._mail.put(lambda: self._load(request))
+        self._cancel_load = cancel = threading.Event()
+        # At once, so that nobody takes the outcome of an earlier load for this one's.
+        self._state, self._progress, self._error = "loading", 0.0, None
+        self._mail.put(lambda: self._load(request, cancel))
 
     def unload(self) -> None:
         self._cancel_load.set()
@@ -159,6 +167,13 @@ class EngineThread:
                     self._listeners.remove(listener)
 
         return leave
+
+    def _knows(self, engine: Engine, request_id: str) -> bool:
+        return (
+            request_id in self._arriving
+            or engine.sequence(request_id) is not None
+            or any(r.id == request_id for r in tuple(engine.scheduler.waiting))
+        )
 
     # -- engine thread
 
@@ -198,6 +213,7 @@ class EngineThread:
             )
 
     def _accept(self, request: Request) -> None:
+        del self._arriving[request.id]
         if self._model is None:
             request.sink(Broke(_no_model(self._state)))
             return
@@ -216,38 +232,39 @@ class EngineThread:
                 sequence.aborted = True
             self._model.engine.abort_experts()
 
-    def _load(self, request: LoadRequest) -> None:
+    def _load(self, request: LoadRequest, cancel: threading.Event) -> None:
         self._unload()
-        self._cancel_load.clear()
         self._set("loading", progress=0.0)
+        state, error = self._try_to_open(request, cancel)
+        if cancel is self._cancel_load:  # else a newer load is under way and sets the state
+            self._set(state, error=error)
+
+    def _try_to_open(
+        self, request: LoadRequest, cancel: threading.Event
+    ) -> tuple[LoadState, SelenographError | None]:
         try:
-            self._model = self._open(request)
+            self._model = self._open(request, cancel)
         except Aborted:
-            self._set("empty")
+            return "empty", None
         except SelenographError as error:
             log.error("loading failed: %s", error)
-            self._set("failed", error=error)
+            return "failed", error
         except MemoryError:
-            self._set(
-                "failed",
-                error=ResourceError(
-                    "out_of_memory",
-                    "there is not enough memory for this model",
-                    "close other programs or choose a smaller model",
-                ),
+            return "failed", ResourceError(
+                "out_of_memory",
+                "there is not enough memory for this model",
+                "close other programs or choose a smaller model",
             )
         except Exception as error:  # same boundary as in _step
             log.exception("loading failed")
-            failure = SelenographError(
+            return "failed", SelenographError(
                 "internal",
                 f"loading failed: {type(error).__name__}: {error}",
                 "this is a bug; the log has the traceback",
             )
-            self._set("failed", error=failure)
-        else:
-            self._set("ready")
+        return "ready", None
 
-    def _open(self, request: LoadRequest) -> _Loaded:
+    def _open(self, request: LoadRequest, cancel: threading.Event) -> _Loaded:
         folder = Path(request.path).expanduser()
         threads = request.threads or psutil.cpu_count(logical=False) or 1
         torch.set_num_threads(threads)
@@ -260,7 +277,7 @@ class EngineThread:
             request.experts,
             threads,
             progress=self._on_progress,
-            should_abort=self._cancel_load.is_set,
+            should_abort=cancel.is_set,
         )
         config = model.config
         context = min(
@@ -286,20 +303,18 @@ class EngineThread:
 
     def _unload(self) -> None:
         model, self._model = self._model, None
-        if model is None:
-            if self._state != "loading":
-                self._set("empty")
-            return
-        model.engine.fail_all(
-            ResourceError(
-                "model_unloaded",
-                "the model was unloaded while this request ran",
-                "load a model and send it again",
-                retryable=True,
+        if model is not None:
+            model.engine.fail_all(
+                ResourceError(
+                    "model_unloaded",
+                    "the model was unloaded while this request ran",
+                    "load a model and send it again",
+                    retryable=True,
+                )
             )
-        )
-        model.engine.close()
-        self._set("empty")
+            model.engine.close()
+        if self._state != "loading":
+            self._set("empty")
 
     def _on_progress(self, share: float) -> None:
         self._progress = share

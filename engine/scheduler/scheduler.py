@@ -43,12 +43,7 @@ class Scheduler:
     def enqueue(self, request: Request) -> None:
         """Raises ResourceError ``queue_full``."""
         if len(self.waiting) >= self.limits.waiting:
-            raise ResourceError(
-                "queue_full",
-                f"{len(self.waiting)} requests are waiting already",
-                "try again in a moment",
-                retryable=True,
-            )
+            raise queue_full(len(self.waiting))
         self.waiting.append(request)
 
     def next_to_admit(self) -> Request | None:
@@ -75,3 +70,13 @@ class Scheduler:
     def finish(self, sequence: Sequence) -> None:
         """Take a sequence out of the running set."""
         self.running.remove(sequence)
+
+
+def queue_full(waiting: int) -> ResourceError:
+    """Of a queue that takes no more."""
+    return ResourceError(
+        "queue_full",
+        f"{waiting} requests are waiting already",
+        "try again in a moment",
+        retryable=True,
+    )

@@ -59,7 +59,11 @@ class ChunkWriter:
                     yield self._usage(emission)
             case Broke():
                 yield ChatChunk(
-                    self._request.id, self._created, self._model, error=error_body(emission.error)
+                    self._request.id,
+                    self._created,
+                    self._model,
+                    choices=(),
+                    error=error_body(emission.error),
                 )
 
     def _first(self, started: Started) -> ChatChunk:
@@ -79,7 +83,8 @@ class ChunkWriter:
             delta, problem = _delta(piece), _problem(piece)
             if delta is None and problem is None:
                 continue
-            choices = (ChunkChoice(delta, logprobs=logprobs),) if delta is not None else ()
+            spoken = delta is not None or logprobs is not None
+            choices = (ChunkChoice(delta or Delta(), logprobs=logprobs),) if spoken else ()
             extra = ChunkExtra(tokens=shown, problem=problem) if shown or problem else None
             yield self._chunk(choices, extra)
             logprobs, shown = None, ()
@@ -92,6 +97,7 @@ class ChunkWriter:
             self._request.id,
             self._created,
             self._model,
+            choices=(),
             usage=ended.usage,
             x_engine=ChunkExtra(timings=ended.timings),
         )
