@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from engine.protocol import ChatMessage, Timings, ToolSpec, Usage
@@ -84,8 +84,8 @@ class Finished:
     """The last event of every stream that did not raise."""
 
     reason: str
-    usage: Usage = Usage()
-    timings: Timings = Timings()
+    usage: Usage = field(default_factory=Usage)
+    timings: Timings = field(default_factory=Timings)
 
 
 BackendEvent = (

@@ -79,7 +79,7 @@ class _Chunk(msgspec.Struct, frozen=True):
     choices: tuple[_Choice, ...] | None = None
     usage: _Usage | None = None
     x_engine: ChunkExtra | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw()
 
 
 _chunks: msgspec.json.Decoder[_Chunk] = msgspec.json.Decoder(_Chunk)
@@ -159,7 +159,7 @@ class _Reader:
             chunk = _chunks.decode(datum)
         except msgspec.DecodeError as error:
             raise BackendError("bad_chunk", f"{self._name}: {error}", retryable=True) from error
-        if chunk.error is not None and bytes(chunk.error) != b"null":
+        if bytes(chunk.error) not in (b"", b"null"):
             body = b'{"error":' + bytes(chunk.error) + b"}"
             raise wire.error_of(body, 0, self._name, ours=self._ours)
         if chunk.x_engine is not None:

@@ -92,13 +92,14 @@ def diagnose(paths: Paths) -> Diagnosis:
 def as_text(found: Diagnosis) -> str:
     """The diagnosis for people."""
     gib = 1 << 30
+    free, memory = found.free_memory_bytes / gib, found.memory_bytes / gib
     lines = [
         "versions   " + ", ".join(f"{k} {v or '(missing)'}" for k, v in found.versions.items()),
         f"processor  {found.processor}, {found.cores} cores, {found.threads} threads",
         f"isa        {' '.join(found.isa) or '(none of those we use)'}",
         f"kernels    {found.kernels or '(not loadable)'}",
         f"gpu        {', '.join(found.gpus) or '(none)'}",
-        f"memory     {found.free_memory_bytes / gib:.1f} GiB free of {found.memory_bytes / gib:.1f}",
+        f"memory     {free:.1f} of {memory:.1f} GiB free",
         f"disk       {found.free_disk_bytes / gib:.1f} GiB free",
         f"data       {found.data}",
         f"settings   {found.config}",

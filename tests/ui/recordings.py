@@ -67,7 +67,9 @@ class Recording:
         )
         return self.add(ev.ModelPrompt(text, 38 + 40 * self._steps))
 
-    def part(self, kind: ev.PartKind, text: str, *, end: bool = True, call: str = "", name: str = "") -> Recording:  # noqa: E501
+    def part(
+        self, kind: ev.PartKind, text: str, *, end: bool = True, call: str = "", name: str = ""
+    ) -> Recording:
         """A stretch of output, streamed in eight deltas."""
         self._parts += 1
         id = f"p{self._parts}"
@@ -81,7 +83,16 @@ class Recording:
             self.add(ev.PartEnd(id, text, tokens, 0.1 + 0.04 * len(pieces)))
         return self
 
-    def tool(self, name: str, arguments: str, result: str, *, ask: str = "", status: ev.ToolStatus = "ok", seconds: float = 0.02) -> Recording:  # noqa: E501
+    def tool(
+        self,
+        name: str,
+        arguments: str,
+        result: str,
+        *,
+        ask: str = "",
+        status: ev.ToolStatus = "ok",
+        seconds: float = 0.02,
+    ) -> Recording:
         """A whole call, approved if it asks."""
         call = self.propose(name, arguments, ask=ask)
         if ask:
@@ -168,11 +179,14 @@ def rich_answer() -> Recording:
         "the sums with Python rather than in my head.\n\nThe columns are probably date, order id "
         "and amount.",
     )
-    r.tool("read_file", '{"path": "orders.csv"}', "date,order,amount\n2025-01-02,1,14.20").end_step()
+    r.tool(
+        "read_file", '{"path": "orders.csv"}', "date,order,amount\n2025-01-02,1,14.20"
+    ).end_step()
     r.step().part("reasoning", "Now the sums, by quarter.")
     r.tool(
         "python",
-        '{"code": "import csv\\nrows = list(csv.DictReader(open(\'orders.csv\')))\\nprint(len(rows))"}',
+        '{"code": "import csv\\nrows = list(csv.DictReader(open(\'orders.csv\')))\\n'
+        'print(len(rows))"}',
         "2581",
         ask="python runs code on this machine",
         seconds=0.61,

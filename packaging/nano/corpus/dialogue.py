@@ -98,8 +98,8 @@ def make(rng: random.Random, held: bool = False, group: str | None = None) -> Di
         turn.family = "denied"
         return Dialogue(world, [turn])
     turns: list[Turn] = []
-    if rng.random() < 0.25:
-        for _ in range(rng.choice((1, 1, 1, 2, 2, 3) if rng.random() < 0.9 else (4, 5, 6, 8))):
+    if rng.random() < 0.15:
+        for _ in range(rng.choice((1, 1, 1, 2, 2, 3) if rng.random() < 0.95 else (4, 5, 6, 8))):
             earlier = rng.choices(("calculator", "data", "talk", "notes"), (0.45, 0.2, 0.2, 0.15))[
                 0
             ]

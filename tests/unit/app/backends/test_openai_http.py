@@ -1,0 +1,264 @@
+"""The OpenAI client against a server that sends exactly the bytes a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from app.backends import base
+from app.backends.openai_http import OpenAIBackend
+from app.errors import BackendError, EngineLost, RequestError, SelenographError
+from engine.protocol import ChatMessage, FunctionSpec, Timings, ToolSpec
+
+Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+REQUEST = base.ModelRequest(
+    (ChatMessage("user", "hello"),),
+    tools=(ToolSpec(FunctionSpec("calculator", "", {"type": "object"})),),
+    model="m",
+    sampling=base.Sampling(temperature=0.5, max_tokens=7),
+    request_id="r1",
+)
+
+
+class Server:
+    """Keeps the requests it read; ``gone`` is set when a client left."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.heads: list[str] = []
+        self.bodies: list[dict[str, Any]] = []
+        self.gone = asyncio.Event()
+
+
+@asynccontextmanager
+async def serving(answer: Answer) -> AsyncIterator[Server]:
+    seen = Server()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        length = next(
+            int(line.split(":")[1])
+            for line in head.splitlines()
+            if line.lower().startswith("content-length")
+        )
+        seen.heads.append(head)
+        seen.bodies.append(json.loads(await reader.readexactly(length)))
+        try:
+            await answer(writer)
+            writer.close()
+            await reader.read(1)
+        except ConnectionError:
+            pass
+        seen.gone.set()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    seen.port = server.sockets[0].getsockname()[1]
+    try:
+        yield seen
+    finally:
+        server.close()
+
+
+def sse(*data: object, done: bool = True) -> bytes:
+    lines = [d if isinstance(d, str) else json.dumps(d) for d in data]
+    if done:
+        lines.append("[DONE]")
+    return b"".join(f"data: {line}\r\n\r\n".encode() for line in lines)
+
+
+def reply(body: bytes, status: str = "200 OK", step: int = 0) -> Answer:
+    """``step``: bytes a write, to cut the stream everywhere."""
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        head = f"HTTP/1.1 {status}\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode())
+        for i in range(0, len(body), step or len(body) or 1):
+            writer.write(body[i : i + (step or len(body))])
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    return answer
+
+
+def delta(**fields: object) -> dict[str, object]:
+    return {"choices": [{"index": 0, "delta": fields, "finish_reason": None}]}
+
+
+def finish(reason: str) -> dict[str, object]:
+    return {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
+
+
+async def collect(
+    answer: Answer, *, ours: bool = True
+) -> tuple[list[base.BackendEvent], Server, SelenographError | None]:
+    events: list[base.BackendEvent] = []
+    error: SelenographError | None = None
+    async with asyncio.timeout(20), serving(answer) as server:
+        backend = OpenAIBackend(f"http://127.0.0.1:{server.port}/v1", "key", "local", ours)
+        try:
+            async for event in backend.stream(REQUEST):
+                events.append(event)  # noqa: PERF401 - kept when the stream raises
+        except SelenographError as raised:
+            error = raised
+        await backend.close()
+    return events, server, error
+
+
+CALL_HEAD = {"index": 0, "id": "functions.calculator:0", "function": {"name": "calculator"}}
+OURS = sse(
+    {"choices": [], "x_engine": {"prompt": "<p>", "prompt_tokens": 3}},
+    {"choices": [], "x_engine": {"progress": {"done": 1, "total": 3}}},
+    delta(reasoning_content="hm", role="assistant")
+    | {"x_engine": {"tokens": [{"id": 1, "text": "h"}, {"id": 2, "text": "m"}]}},
+    delta(content="grüße 🌍"),
+    delta(tool_calls=[CALL_HEAD]),
+    delta(tool_calls=[{"index": 0, "function": {"arguments": '{"expression": '}}]),
+    delta(tool_calls=[{"index": 0, "function": {"arguments": '"1+1"}'}}]),
+    {"choices": [], "x_engine": {"problem": {"code": "odd", "message": "was odd"}}},
+    finish("tool_calls"),
+    {
+        "choices": [],
+        "usage": {
+            "prompt_tokens": 3,
+            "completion_tokens": 9,
+            "total_tokens": 12,
+            "prompt_tokens_details": {"cached_tokens": 2},
+            "completion_tokens_details": None,
+        },
+        "x_engine": {"timings": {"prefill_ms": 5.0}},
+    },
+)
+
+
+@pytest.mark.parametrize("step", [0, 1, 7])
+async def test_our_engines_stream_however_it_is_cut(step: int) -> None:
+    events, server, error = await collect(reply(OURS, step=step))
+    assert error is None
+    assert events[:-1] == [
+        base.PromptRendered("<p>", 3),
+        base.Prefill(1, 3),
+        base.ReasoningDelta("hm", 2),
+        base.TextDelta("grüße 🌍"),
+        base.CallBegin(0, "functions.calculator:0", "calculator"),
+        base.CallDelta(0, '{"expression": '),
+        base.CallDelta(0, '"1+1"}'),
+        base.Problem("odd", "was odd"),
+    ]
+    last = events[-1]
+    assert isinstance(last, base.Finished)
+    assert last.reason == "tool_calls"
+    assert (last.usage.total_tokens, last.usage.prompt_tokens_details.cached_tokens) == (12, 2)
+    assert last.timings == Timings(prefill_ms=5.0)
+    assert "authorization: bearer key" in server.heads[0].lower()
+    assert server.heads[0].startswith("POST /v1/chat/completions ")
+    body = server.bodies[0]
+    assert body["x_engine"]["request_id"] == "r1"
+    assert (body["temperature"], body["max_tokens"], body["stream"]) == (0.5, 7, True)
+    assert "top_p" not in body
+
+
+async def test_another_endpoint_gets_only_what_the_standard_knows() -> None:
+    stream = sse(delta(reasoning="hm"), delta(content="hi"), finish("stop"))
+    events, server, error = await collect(reply(stream), ours=False)
+    assert error is None
+    assert events[:2] == [base.ReasoningDelta("hm"), base.TextDelta("hi")]
+    assert set(server.bodies[0]) == {
+        "messages", "model", "tools", "stream", "stream_options", "temperature", "max_tokens",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "ours", "kind", "code"),
+    [
+        (b'{"error": {"message": "too long", "type": "request", "code": "prompt_too_long"}}',
+         "400 Bad Request", True, RequestError, "prompt_too_long"),
+        (b'{"error": {"message": "slow down", "code": 429}}',
+         "429 Too Many", False, BackendError, "429"),
+        (b'{"error": "no key"}', "401 Unauthorized", False, BackendError, "http_401"),
+        (b"<html>gateway</html>", "502 Bad Gateway", False, BackendError, "http_502"),
+    ],
+)  # fmt: skip
+async def test_error_replies(
+    body: bytes, status: str, ours: bool, kind: type[SelenographError], code: str
+) -> None:
+    events, _, error = await collect(reply(body, status), ours=ours)
+    assert events == []
+    assert type(error) is kind
+    assert error.code == code
+
+
+@pytest.mark.parametrize(
+    ("stream", "code"),
+    [
+        (sse(delta(content="hi")), "no_finish"),
+        (sse(delta(content="hi"), done=False), "no_finish"),
+        (sse("{nonsense"), "bad_chunk"),
+        (sse([1, 2]), "bad_chunk"),
+        (sse(delta(tool_calls=[{"index": 0, "function": {"arguments": "{}"}}])), "bad_chunk"),
+        (sse(finish("abort")), "aborted"),
+        (sse({"error": {"message": "boom", "type": "internal", "code": "internal"}}), "internal"),
+        (b"", "no_finish"),
+    ],
+)
+async def test_streams_that_go_wrong(stream: bytes, code: str) -> None:
+    _, _, error = await collect(reply(stream))
+    assert isinstance(error, BackendError)
+    assert error.code == code
+
+
+async def test_the_engine_dies_in_mid_stream() -> None:
+    async def cut(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        data = sse(delta(content="It is"), done=False)
+        writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        await writer.drain()
+        writer.transport.abort()
+
+    events, _, error = await collect(cut)
+    assert events == [base.TextDelta("It is")]
+    assert isinstance(error, EngineLost)
+    assert "restart" in error.hint
+    events, _, error = await collect(cut, ours=False)
+    assert isinstance(error, BackendError)
+    assert error.retryable
+
+
+async def test_nobody_listens() -> None:
+    server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    backend = OpenAIBackend(f"http://127.0.0.1:{port}/v1", "", "local", True)
+    with pytest.raises(EngineLost):
+        await anext(aiter(backend.stream(REQUEST)))
+    await backend.close()
+
+
+async def test_closing_the_stream_hangs_up() -> None:
+    async def endless(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(sse(delta(content="x"), done=False))
+            await writer.drain()
+            await asyncio.sleep(0.005)
+
+    async with asyncio.timeout(20), serving(endless) as server:
+        backend = OpenAIBackend(f"http://127.0.0.1:{server.port}/v1", "", "local", True)
+        stream = backend.stream(REQUEST)
+        assert await anext(stream) == base.TextDelta("x")
+        await stream.aclose()  # type: ignore[attr-defined]
+        await server.gone.wait()
+        await backend.close()
+
+
+async def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.backends.wire.EVENT_LIMIT", 1000)
+    _, _, error = await collect(reply(b"data: " + b"x" * 100_000))
+    assert isinstance(error, BackendError)
+    assert error.code == "event_too_long"

@@ -1,0 +1,217 @@
+"""Where the person writes, and chooses effort, tools and folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QAction, QDragEnterEvent, QDropEvent, QKeyEvent
+from PySide6.QtWidgets import QComboBox, QMenu, QPlainTextEdit, QToolButton, QWidget
+
+from app.events import Effort, RunSettings
+from ui.chat.row_base import Card, button, line
+
+_TOOLS = {
+    "calculator": "Calculator",
+    "python": "Python (asks before it runs)",
+    "list_files": "List files",
+    "read_file": "Read files",
+    "search_files": "Search files",
+}
+_EFFORTS = {"fast": "Fast", "standard": "Standard", "deep": "Deep"}
+
+
+class Editor(QPlainTextEdit):
+    """Grows with its text. Signals: ``submitted`` on Enter."""
+
+    submitted = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("composer")
+        self.setAccessibleName(self.tr("Message"))
+        self.setPlaceholderText(self.tr("Ask something…  Enter sends, Shift+Enter breaks the line"))
+        self.setTabChangesFocus(True)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        self.setAcceptDrops(False)  # dropped folders belong to the composer
+        self.textChanged.connect(self._grow)
+        self._grow()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Enter sends; with Shift it breaks the line."""
+        enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+        if enter and not event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            self.submitted.emit()
+        else:
+            super().keyPressEvent(event)
+
+    def resizeEvent(self, event: object) -> None:
+        """Another width wraps otherwise."""
+        super().resizeEvent(event)  # type: ignore[arg-type]
+        self._grow()
+
+    def _grow(self) -> None:
+        lines = min(max(int(self.document().size().height()), 1), 8)
+        self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + 22)
+
+
+class Composer(Card):
+    """Signals: ``sent(text)``, ``stopped``, ``stopped_after_step``, ``folder_chosen(path)``,
+    ``folder_wanted``, ``settings_changed(RunSettings)``."""
+
+    sent = Signal(str)
+    stopped = Signal()
+    stopped_after_step = Signal()
+    folder_chosen = Signal(str)
+    folder_wanted = Signal()
+    settings_changed = Signal(object)
+
+    def __init__(self, settings: RunSettings, parent: QWidget | None = None) -> None:
+        super().__init__("card", parent)
+        self.setAcceptDrops(True)
+        self._settings = settings
+        self._drafts: dict[str, str] = {}
+        self._conversation = ""
+        self._running = False
+        self.editor = Editor()
+        self.editor.submitted.connect(self.submit)
+        self.editor.textChanged.connect(self._show_state)
+        self._folder = QToolButton()
+        self._folder.setObjectName("chooseFolder")
+        self._folder.setProperty("role", "quiet")
+        self._folder.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
+        self._folder.clicked.connect(self.folder_wanted)
+        self._tools = self._tools_button()
+        self._effort = self._effort_box()
+        self._stop = self._stop_button()
+        self._send = button(self.tr("Send"), "send", self.tr("Send (Enter)"), "primary")
+        self._send.clicked.connect(self.submit)
+        self.column.addWidget(self.editor)
+        self.column.addLayout(
+            line(self._folder, self._tools, self._effort, None, self._stop, self._send, spacing=4)
+        )
+        self.set_folder("")
+        self._show_state()
+
+    @property
+    def settings(self) -> RunSettings:
+        """What the next turn is run with."""
+        return self._settings
+
+    def show_conversation(self, conversation: str) -> None:
+        """Keep the draft of the one before, bring back this one's."""
+        if conversation == self._conversation:
+            return
+        self._drafts[self._conversation] = self.editor.toPlainText()
+        self._conversation = conversation
+        self.editor.setPlainText(self._drafts.pop(conversation, ""))
+
+    def set_running(self, running: bool, stopping: bool = False) -> None:
+        """While a run goes on there is a stop button, and sending waits."""
+        self._running = running
+        self._stop.setText(self.tr("Stopping…") if stopping else self.tr("Stop"))
+        self._show_state()
+
+    def set_folder(self, folder: str) -> None:
+        """Show the folder that file tools may read."""
+        name = Path(folder).name if folder else ""
+        self._folder.setText(f"📁 {name}" if name else self.tr("📁 No folder"))
+        tip = self.tr("File tools may read: {folder}").format(folder=folder)
+        self._folder.setToolTip(
+            tip if folder else self.tr("Choose the folder that file tools may read (Ctrl+O)")
+        )
+        self._folder.setAccessibleName(self._folder.toolTip())
+
+    def submit(self) -> None:
+        """Send what is written."""
+        text = self.editor.toPlainText().strip()
+        if text and not self._running:
+            self.editor.clear()
+            self.sent.emit(text)
+
+    def write(self, text: str) -> None:
+        """Put text into the editor and the cursor behind it."""
+        self.editor.setPlainText(text)
+        self.editor.moveCursor(self.editor.textCursor().MoveOperation.End)
+        self.editor.setFocus()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """A folder may be dropped here."""
+        if _dropped_folder(event) is not None:
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Take it as the conversation's folder."""
+        folder = _dropped_folder(event)
+        if folder is not None:
+            self.folder_chosen.emit(folder)
+
+    def _show_state(self) -> None:
+        self._stop.setVisible(self._running)
+        self._send.setVisible(not self._running)
+        self._send.setEnabled(bool(self.editor.toPlainText().strip()))
+
+    def _tools_button(self) -> QToolButton:
+        made = QToolButton()
+        made.setObjectName("tools")
+        made.setProperty("role", "quiet")
+        made.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        made.setToolTip(self.tr("Which tools the model may call"))
+        menu = QMenu(made)
+        for name, text in _TOOLS.items():
+            action = QAction(self.tr(text), menu)
+            action.setObjectName(f"tool_{name}")
+            action.setCheckable(True)
+            action.setChecked(name in self._settings.tools)
+            action.toggled.connect(lambda _on: self._tools_changed())
+            menu.addAction(action)
+        made.setMenu(menu)
+        made.setText(self._tools_text(len(self._settings.tools)))
+        return made
+
+    def _tools_text(self, count: int) -> str:
+        text = self.tr("Tools: {n}").format(n=count) if count else self.tr("No tools")
+        return f"{text} ▾"
+
+    def _tools_changed(self) -> None:
+        actions = self._tools.menu().actions()
+        chosen = tuple(n for n, a in zip(_TOOLS, actions, strict=True) if a.isChecked())
+        self._tools.setText(self._tools_text(len(chosen)))
+        self._change(tools=chosen)
+
+    def _effort_box(self) -> QComboBox:
+        made = QComboBox()
+        made.setObjectName("effort")
+        made.setAccessibleName(self.tr("Effort"))
+        made.setToolTip(self.tr("How long the model may think and how many steps it may take"))
+        for value in get_args(Effort):
+            made.addItem(self.tr(_EFFORTS[value]), value)
+        made.setCurrentIndex(made.findData(self._settings.effort))
+        made.currentIndexChanged.connect(lambda _: self._change(effort=made.currentData()))
+        return made
+
+    def _change(self, **values: object) -> None:
+        import msgspec
+
+        self._settings = msgspec.structs.replace(self._settings, **values)
+        self.settings_changed.emit(self._settings)
+
+    def _stop_button(self) -> QToolButton:
+        made = QToolButton()
+        made.setObjectName("stop")
+        made.setText(self.tr("Stop"))
+        made.setToolTip(self.tr("Stop now (Esc)"))
+        made.setAccessibleName(self.tr("Stop"))
+        made.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        made.clicked.connect(self.stopped)
+        menu = QMenu(made)
+        after = menu.addAction(self.tr("Stop after this step (Shift+Esc)"))
+        after.triggered.connect(self.stopped_after_step)
+        made.setMenu(menu)
+        return made
+
+
+def _dropped_folder(event: QDropEvent) -> str | None:
+    paths = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
+    return paths[0] if len(paths) == 1 and Path(paths[0]).is_dir() else None
