@@ -121,7 +121,7 @@ class Core:
             lambda: self._settings, self.paths.logs, self._views.publish, self._backend
         )
         stack.push_async_callback(self._endpoints.close)
-        tools = Toolbox(self.paths.scratch)
+        tools = Toolbox()
         stack.push_async_callback(tools.close)
         self._conversations = Conversations(
             self._journal,
