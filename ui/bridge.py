@@ -91,6 +91,12 @@ class Bridge(QObject):
         # Runs on the core thread before the next event, so nothing is missed or doubled.
         future.add_done_callback(self._opened)
 
+    def show_nothing(self) -> None:
+        """An empty page; nothing is stored yet."""
+        self._current = ""
+        self.state = ConversationState()
+        self.state_changed.emit(self.state)
+
     def refresh_list(self) -> None:
         """Ask for the summaries anew."""
         self.then(self.core.conversations(), self.list_changed.emit)

@@ -14,33 +14,38 @@ from .tools import World
 ASK = (
     "What is <E>?",
     "{What's|What is|what does} <E>{ equal| come to||}?",
-    "{Calculate|Compute|Work out|Evaluate|Figure out|Solve|^Crunch|^Determine} <E>{ for me||}.",
+    "{Calculate|Compute|Work out|Evaluate|Figure out|Solve|Crunch|Determine} <E>{ for me||}.",
     "{Can|Could|Would} you {please |}{calculate|compute|work out|evaluate|figure out|tell "
-    "me|^determine|^reckon} <E>?",
+    "me|determine|reckon} <E>?",
     "How much is <E>?",
     "<E> = ?",
     "<E>",
     "<E> equals what?",
-    "{Tell me|Give me|Find|Show me|I need|I want|I'd like|Get me|^Hand me} {the {result|value|answer|"
-    "^outcome} of |}<E>.",
-    "{Do you know|Any idea|Can you tell me|^Do you happen to know} {what|how much} <E> is?",
-    "{What|How much} do {you|I} get {for|from|if I do|^out of} <E>?",
+    "{Tell me|Give me|Find|Show me|I need|I want|I'd like|Get me|Hand me} {the {result|value|answer|"
+    "outcome} of |}<E>.",
+    "{Do you know|Any idea|Can you tell me|Do you happen to know} {what|how much} <E> is?",
+    "{What|How much} do {you|I} get {for|from|if I do|out of} <E>?",
     "{The result of|The value of} <E>, please.",
     "{Use|Take} the calculator{:| for| and work out} <E>.",
     "Was ist <E>?",
     "{Wie viel|Was} ergibt <E>?",
     "Combien font <E>?",
     "Cuánto es <E>?",
-    "^How big is <E>?",
-    "^I wonder what <E> makes.",
-    "^Please have a go at <E>.",
-    "^Run the numbers on <E>.",
-    "^<E>, what does that give?",
+    "^Let me have the value of <E>.",
+    "^<E> is how much?",
+    "^Would you compute <E> for me?",
+    "^My sum is <E>. What is the result?",
+    "^I want the result of <E>.",
+    "How big is <E>?",
+    "I wonder what <E> makes.",
+    "Please have a go at <E>.",
+    "Run the numbers on <E>.",
+    "<E>, what does that give?",
 )
 HINTS = (
     " {Use|Please use|Using|With} the calculator{, please|}.",
     " {You {can|should|may|must} use the calculator.|Do it with the calculator.|The calculator "
-    "helps.|^Rely on the calculator.|^Take your calculator.}",
+    "helps.|Rely on the calculator.|Take your calculator.}",
     " Answer with {the|a} number.",
 )
 
@@ -101,14 +106,14 @@ PHRASES: tuple[Problem, ...] = (
     ("{the sum of <a> and <b>|<a> added to <b>|the total of <a> and <b>}", "<a>+<b>"),
     ("the difference between <a> and <b>", "<a>-<b>"),
     (
-        "{the product of <a> and <b>|<a> multiplied with <b>|^<a> multiplied by the number <b>}",
+        "{the product of <a> and <b>|<a> multiplied with <b>|<a> multiplied by the number <b>}",
         "<a>*<b>",
     ),
     ("{the product of <p>, <q> and <r>|<p> times <q> times <r>}", "<p>*<q>*<r>"),
     ("{the quotient of <a> and <q>|<a> divided by <q>|<a> split into <q> parts}", "<a>/<q>"),
     ("<a> times <q>{,|} {plus|and then plus} <b>", "<a>*<q>+<b>"),
     ("<a> times <q>{,|} {minus|less} <b>", "<a>*<q>-<b>"),
-    ("the product of <a> and <q>{,|} {plus|increased by|^raised by} <b>", "<a>*<q>+<b>"),
+    ("the product of <a> and <q>{,|} {plus|increased by|raised by} <b>", "<a>*<q>+<b>"),
     ("the sum of <a> and <b>{,|} {times|multiplied by} <q>", "(<a>+<b>)*<q>"),
     ("the sum of <a> and <b>{,|} divided by <q>", "(<a>+<b>)/<q>"),
     ("{<p> squared|the square of <p>}", "<p>**2"),
@@ -120,7 +125,7 @@ PHRASES: tuple[Problem, ...] = (
     ("{a third of|one third of} <a>", "<a>/3"),
     ("{double <a>|twice <a>|two times <a>}", "2*<a>"),
     ("{three times <a>|triple <a>}", "3*<a>"),
-    ("{<q>% of <a>|<q> percent of <a>|<q> % of <a>|^<q> per cent of <a>}", "<q>/100*<a>"),
+    ("{<q>% of <a>|<q> percent of <a>|<q> % of <a>|<q> per cent of <a>}", "<q>/100*<a>"),
     (
         "{<a> plus <q>%|<a> increased by <q>%|<a> with <q>% added|<a> and <q>% on top}",
         "<a>*(100+<q>)/100",
@@ -134,7 +139,7 @@ PHRASES: tuple[Problem, ...] = (
     ("{the area of a rectangle of <p> by <q>|the area of a <p> by <q> rectangle}", "<p>*<q>"),
 )
 COMMANDS: tuple[Problem, ...] = (
-    ("{Add|Sum|^Sum up} <a> {and|to|plus} <b>.", "<a>+<b>"),
+    ("{Add|Sum|Sum up} <a> {and|to|plus} <b>.", "<a>+<b>"),
     ("{Subtract|Take|Deduct} <b> from <a>.", "<a>-<b>"),
     ("Take <a> and {subtract|take away} <b>.", "<a>-<b>"),
     ("{Multiply|Times} <a> {by|with|and} <b>.", "<a>*<b>"),
@@ -145,7 +150,7 @@ COMMANDS: tuple[Problem, ...] = (
     ("Add <a> and <b> and multiply {it|the sum|the result} by <q>.", "(<a>+<b>)*<q>"),
     ("Subtract <b> from <a> and {divide|then divide} {it|the result} by <q>.", "(<a>-<b>)/<q>"),
     ("{Square <p>.|Calculate the square of <p>.}", "<p>**2"),
-    ("{Double|^Make twice} <a>.", "2*<a>"),
+    ("{Double|Make twice} <a>.", "2*<a>"),
     ("{Halve <a>.|Divide <a> by two.}", "<a>/2"),
     ("{Increase|Raise} <a> by <q>%.", "<a>*(100+<q>)/100"),
     ("{Decrease|Reduce|Lower|Cut} <a> by <q>%.", "<a>*(100-<q>)/100"),
@@ -160,29 +165,29 @@ COMMANDS: tuple[Problem, ...] = (
 )
 STORIES: tuple[Problem, ...] = (
     (
-        "{I have|There are|We have|We bought|<N> has|^On the table are} <p> {boxes|bags|crates} of <q> "
+        "{I have|There are|We have|We bought|<N> has|On the table are} <p> {boxes|bags|crates} of <q> "
         "<X> {and|plus} <r> {more|single ones|loose ones}. How many <X> {are there|is that|do we "
         "have}{ in total| altogether|}?",
         "<p>*<q>+<r>",
     ),
     (
-        "<p> {boxes|bags|packs|cartons|^trays} {with|of} <q> <X> each and <r> {more|extra ones}: how "
+        "<p> {boxes|bags|packs|cartons|trays} {with|of} <q> <X> each and <r> {more|extra ones}: how "
         "many <X>{ in all| in total| altogether|}?",
         "<p>*<q>+<r>",
     ),
-    ("How many <X> are in <p> {boxes|bags|crates|^tins} of <q>{ each|}?", "<p>*<q>"),
+    ("How many <X> are in <p> {boxes|bags|crates|tins} of <q>{ each|}?", "<p>*<q>"),
     (
-        "{A|One} <Y> costs <m> {euros|dollars|pounds|^francs}. {What|How much} {do|would} <p> "
+        "{A|One} <Y> costs <m> {euros|dollars|pounds|francs}. {What|How much} {do|would} <p> "
         "{of them |<X> |}cost?",
         "<p>*<m>",
     ),
     (
         "<p> <X> at <m> {euros|dollars|pounds} each{:|,} {what is the total|how much is that|what do I "
-        "pay|^what is the bill}?",
+        "pay|what is the bill}?",
         "<p>*<m>",
     ),
     (
-        "<N> {buys|bought|^picks up} <p> <X> at <m> {euros|dollars} each and <q> <Z> at <n> "
+        "<N> {buys|bought|picks up} <p> <X> at <m> {euros|dollars} each and <q> <Z> at <n> "
         "{euros|dollars} each. {What is the total|How much {is it|does it cost}{ in total|}}?",
         "<p>*<m>+<q>*<n>",
     ),
@@ -192,18 +197,18 @@ STORIES: tuple[Problem, ...] = (
         "<B>-<p>*<m>",
     ),
     (
-        "<N> {has|had|owns|^keeps} <a> <X> and {gives away|sells|sold|loses|gave away|^hands out} <r>. "
+        "<N> {has|had|owns|keeps} <a> <X> and {gives away|sells|sold|loses|gave away|hands out} <r>. "
         "How many {are left|remain|does <N> have now|<X> are left}?",
         "<a>-<r>",
     ),
     (
-        "<N> {has|had} <a> <X> and {gets|finds|buys|^receives} <b> more. How many {are there|is "
+        "<N> {has|had} <a> <X> and {gets|finds|buys|receives} <b> more. How many {are there|is "
         "that|does <N> have}{ now|}?",
         "<a>+<b>",
     ),
     ("<N> has <a> <X> and <M> has <b>. How many do they have{ together| in total|}?", "<a>+<b>"),
     (
-        "{We|They|<p> people} {share|split|^divide up} <a> <X> {equally |}among <q> "
+        "{We|They|<p> people} {share|split|divide up} <a> <X> {equally |}among <q> "
         "{people|children|friends}. How many does each{ one|} get?",
         "<a>/<q>",
     ),
@@ -213,7 +218,7 @@ STORIES: tuple[Problem, ...] = (
         "<m>/<q>",
     ),
     (
-        "A {train|car|bus|boat|^plane} {goes|travels|drives|does} <p> km {an hour|per hour}. How far "
+        "A {train|car|bus|boat|plane} {goes|travels|drives|does} <p> km {an hour|per hour}. How far "
         "does it {go|get|travel} in <q> hours?",
         "<p>*<q>",
     ),
@@ -224,7 +229,7 @@ STORIES: tuple[Problem, ...] = (
     ),
     (
         "{A|The} <Y> {costs|is priced at} <m> {euros|dollars|pounds}. {There is a discount of <q>%|It "
-        "is reduced by <q>%|I get <q>% off|^The shop takes <q>% off}. {What|How much} do I pay?",
+        "is reduced by <q>%|I get <q>% off|The shop takes <q>% off}. {What|How much} do I pay?",
         "<m>*(100-<q>)/100",
     ),
     (
@@ -236,7 +241,7 @@ STORIES: tuple[Problem, ...] = (
     ("How many hours are {there |}in <p> days?", "<p>*24"),
     ("How many days are {there |}in <p> weeks?", "<p>*7"),
     (
-        "{A room is|The garden is|A field is|^A yard is} <p> m long and <q> m wide. {What is the "
+        "{A room is|The garden is|A field is|A yard is} <p> m long and <q> m wide. {What is the "
         "area|How many square metres is that}?",
         "<p>*<q>",
     ),
@@ -260,12 +265,15 @@ STORIES: tuple[Problem, ...] = (
         "<a>/<p>",
     ),
     ("{What is|How much is|Calculate} a tip of <q>% on <m>{ euros| dollars|}?", "<q>/100*<m>"),
-    ("^<N> packs <a> <X> into boxes of <q>. How many boxes is that?", "<a>/<q>"),
-    ("^In a hall there are <p> rows with <q> seats each. How many seats is that?", "<p>*<q>"),
-    ("^<N> had <a> <X>, gave <r> to <M> and got <b> more later. How many now?", "<a>-<r>+<b>"),
+    ("^<N> has <p> bags with <q> <X> in each bag. How many <X> are there?", "<p>*<q>"),
+    ("^We had <a> <X> and then <N> sold <r> of them. How many <X> are left?", "<a>-<r>"),
+    ("^I buy <p> <X>, one <Y> costs <m> euros. How much do I pay?", "<p>*<m>"),
+    ("<N> packs <a> <X> into boxes of <q>. How many boxes is that?", "<a>/<q>"),
+    ("In a hall there are <p> rows with <q> seats each. How many seats is that?", "<p>*<q>"),
+    ("<N> had <a> <X>, gave <r> to <M> and got <b> more later. How many now?", "<a>-<r>+<b>"),
     (
-        "In a {school|cinema|^theatre} there are <p> {rows|rooms|groups} of <q> {chairs|children|"
-        "people}. How many {is that|are there|^in total}?",
+        "In a {school|cinema|theatre} there are <p> {rows|rooms|groups} of <q> {chairs|children|"
+        "people}. How many {is that|are there|in total}?",
         "<p>*<q>",
     ),
     (
@@ -283,7 +291,7 @@ STORIES: tuple[Problem, ...] = (
         "<p>*<q>+<r>",
     ),
     (
-        "{A|One|Each} {box|bag|pack} {has|holds|contains} <q> <X>. {I have|There are|We need|<N> buys} <p> {boxes|bags|packs}. How many <X> {is that|are there|do I have|^does that make}?",
+        "{A|One|Each} {box|bag|pack} {has|holds|contains} <q> <X>. {I have|There are|We need|<N> buys} <p> {boxes|bags|packs}. How many <X> {is that|are there|do I have|does that make}?",
         "<p>*<q>",
     ),
     (
@@ -337,13 +345,13 @@ STORIES: tuple[Problem, ...] = (
 )
 CHAINS: tuple[tuple[str, str, str], ...] = (
     (
-        "{First |}{calculate|compute|work out|^determine} <E>, {then|after that|and then} {divide|^split} "
+        "{First |}{calculate|compute|work out|determine} <E>, {then|after that|and then} {divide|split} "
         "{the result|it|that|the answer} by <q>.",
         "/",
         "<q>",
     ),
     (
-        "{First |}{calculate|compute|work out} <E>. {Then|After that|Next,|^Afterwards} {multiply|scale} "
+        "{First |}{calculate|compute|work out} <E>. {Then|After that|Next,|Afterwards} {multiply|scale} "
         "{the result|it|that} by <q>.",
         "*",
         "<q>",
@@ -361,7 +369,7 @@ CHAINS: tuple[tuple[str, str, str], ...] = (
         "<b>",
     ),
     (
-        "{What is|How much is} <E>? {And|Then} {what do I get if I |}{divide|^split} {that|it|the result} "
+        "{What is|How much is} <E>? {And|Then} {what do I get if I |}{divide|split} {that|it|the result} "
         "by <q>?",
         "/",
         "<q>",
@@ -370,21 +378,23 @@ CHAINS: tuple[tuple[str, str, str], ...] = (
     ("{What is|How much is} <E>? {And|Then} {multiply|times} {that|it} by <q>.", "*", "<q>"),
     ("{Work out|Calculate} <E> and {use|take} the result: {add <b>|plus <b>}.", "+", "<b>"),
     ("Step 1: <E>. Step 2: {multiply|take} the result {by|times} <q>.", "*", "<q>"),
-    ("^Step one is <E>, step two is to multiply what you get by <q>.", "*", "<q>"),
+    ("^Take <E>, then multiply that by <q>.", "*", "<q>"),
+    ("^Compute <E>; now divide the result by <q>.", "/", "<q>"),
+    ("Step one is <E>, step two is to multiply what you get by <q>.", "*", "<q>"),
 )
 FOLLOW_UPS: tuple[tuple[str, str, str], ...] = (
     (
-        "{And|Now|Then|OK, now|} {divide|^split} {that|it|the result} by <q>{.|, please.}",
+        "{And|Now|Then|OK, now|} {divide|split} {that|it|the result} by <q>{.|, please.}",
         "/",
         "<q>",
     ),
-    ("{And|Now|Then|} {multiply|^scale} {that|it|the result} by <q>.", "*", "<q>"),
+    ("{And|Now|Then|} {multiply|scale} {that|it|the result} by <q>.", "*", "<q>"),
     ("{And times <q>?|What about times <q>?|And that times <q>?}", "*", "<q>"),
     ("{Now|And|Then|} add <b>{ to that| to it|}.", "+", "<b>"),
     ("{And|Now} plus <b>?", "+", "<b>"),
     ("{And|Now|} {subtract|take away} <b>{ from that| from it|}.", "-", "<b>"),
     ("{And|What about} half of {that|it}?", "/", "2"),
-    ("{Double|^Make twice} {that|it}.", "*", "2"),
+    ("{Double|Make twice} {that|it}.", "*", "2"),
 )
 
 
@@ -490,7 +500,7 @@ def plain_task(speaker: Speaker, world: World) -> Turn:
 IN_PYTHON = (
     " {Use|Please use|Use the} python{ for it| for that| tool|}.",
     " {With|In|Using} python{, please|}.",
-    " {Let python do it|Run it in python|^Have python work it out}.",
+    " {Let python do it|Run it in python|Have python work it out}.",
 )
 
 

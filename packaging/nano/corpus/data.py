@@ -29,21 +29,26 @@ def ask(noun_phrase: str, *more: str) -> tuple[str, ...]:
     n = noun_phrase
     return (
         f"What is {n} of <L>?",
-        f"{{Find|Give me|Tell me|Compute|Calculate|Get|Work out|^Fetch|^Report}} {n} of "
+        f"{{Find|Give me|Tell me|Compute|Calculate|Get|Work out|Fetch|Report}} {n} of "
         f"{{these numbers: |the numbers |the list ||}}<L>.",
         f"{{Here are|These are|I have}} {{my|some|the|our}} {{numbers|values|scores|results|"
-        f"readings|prices|^measurements|^marks}}: <L>. {{What is|What's|Give me|Find|Tell me}} {n}{{?|.}}",
-        f"{{My|The|Our}} {{scores|values|temperatures|prices|readings|weights|^measurements}} "
-        f"{{are|were}} <L>. {{What is|What's|Find|I need|^Please state}} {n}.",
-        f"{{What's|What is}} {n} {{of|for|in}} {{these|this list|the following|the numbers|^this "
+        f"readings|prices|measurements|marks}}: <L>. {{What is|What's|Give me|Find|Tell me}} {n}{{?|.}}",
+        f"{{My|The|Our}} {{scores|values|temperatures|prices|readings|weights|measurements}} "
+        f"{{are|were}} <L>. {{What is|What's|Find|I need|Please state}} {n}.",
+        f"{{What's|What is}} {n} {{of|for|in}} {{these|this list|the following|the numbers|this "
         f"series}}: <L>?",
         f"<L> - {{what is|what's|give me|find}} {n}?",
         f"{{Use python to|With python,|Using python,|In python,}} {{find|compute|get|give me}} {n} "
         f"of <L>.",
-        f"{{Can|Could}} you {{find|compute|tell me|give me|^look up}} {n} of <L>?",
-        f"^For the data <L>, what would {n} be?",
-        f"^Take a look at <L> and report {n}.",
-        f"^I wrote down <L>; I would like {n}.",
+        f"{{Can|Could}} you {{find|compute|tell me|give me|look up}} {n} of <L>?",
+        f"^Find {n}. The numbers are <L>.",
+        f"^<L>: tell me {n}.",
+        f"^I need {n} of the list <L>.",
+        f"^Could I get {n} for the values <L>?",
+        f"^My numbers are <L>, so what is {n}?",
+        f"For the data <L>, what would {n} be?",
+        f"Take a look at <L> and report {n}.",
+        f"I wrote down <L>; I would like {n}.",
         *more,
     )
 
@@ -53,7 +58,7 @@ LISTS: tuple[Kind, ...] = (
         "mean",
         ask(
             "the {mean|average|mean value|average value}",
-            "{Average|^Mean} <L>.",
+            "{Average|Mean} <L>.",
             "Durchschnitt von <L>?",
         ),
         "from statistics import mean\nmean(<P>)",
@@ -119,10 +124,11 @@ LISTS: tuple[Kind, ...] = (
         (
             "How many {numbers|values|entries|items} are {in|there in} {the list |this list: "
             "||}<L>?",
-            "Count the {numbers|values|entries|^elements} {in|of} <L>.",
+            "Count the {numbers|values|entries|elements} {in|of} <L>.",
             "{How long is|What is the length of} the list <L>?",
-            "{Here is a list|I have}: <L>. How many {numbers|values|^entries} {is that|are there}?",
-            "^What is the count of values in <L>?",
+            "{Here is a list|I have}: <L>. How many {numbers|values|entries} {is that|are there}?",
+            "^In the list <L>, how many numbers are there?",
+            "What is the count of values in <L>?",
         ),
         "len(<P>)",
         "There are <r> values.",
@@ -131,12 +137,13 @@ LISTS: tuple[Kind, ...] = (
     Kind(
         "sort",
         (
-            "{Sort|Order|Arrange|^Put in order} {these numbers: |the list |the numbers ||}<L>"
+            "{Sort|Order|Arrange|Put in order} {these numbers: |the list |the numbers ||}<L>"
             "{ in ascending order| from small to large| ascending|}.",
-            "{Can|Could} you {sort|order|^arrange} <L>{ for me|}?",
+            "{Can|Could} you {sort|order|arrange} <L>{ for me|}?",
             "{Put|Bring} <L> in {ascending |}order.",
             "Sort: <L>",
-            "^Rank <L> from lowest to highest.",
+            "^The list is <L>. Sort it.",
+            "Rank <L> from lowest to highest.",
         ),
         "sorted(<P>)",
         "Sorted: <r>.",
@@ -148,7 +155,8 @@ LISTS: tuple[Kind, ...] = (
             "{Sort|Order|Arrange} {the numbers |the list ||}<L> {in descending "
             "order|descending|from large to small|from highest to lowest}.",
             "{Put|Bring} <L> in descending order.",
-            "^Rank <L> from highest to lowest.",
+            "^The list is <L>. Sort it in descending order.",
+            "Rank <L> from highest to lowest.",
         ),
         "sorted(<P>, reverse=True)",
         "Sorted downwards: <r>.",
@@ -158,7 +166,7 @@ LISTS: tuple[Kind, ...] = (
         "reverse",
         (
             "{Reverse|Turn around|Flip} the {list|order of} <L>.",
-            "{Write|Give me} <L> {backwards|in reverse order|^back to front}.",
+            "{Write|Give me} <L> {backwards|in reverse order|back to front}.",
         ),
         "<P>[::-1]",
         "Reversed: <r>.",
@@ -167,12 +175,13 @@ LISTS: tuple[Kind, ...] = (
     Kind(
         "over",
         (
+            "^In the list <L>, how many values are {above|greater than} <k>?",
             "How many {of <L>|numbers in <L>|of the numbers <L>|values in <L>} are {over|above|"
-            "greater than|larger than|more than|bigger than|^higher than} <k>?",
-            "{Count|^Tally} {the numbers|the values|how many} {in|of} <L> {over|above|greater "
-            "than|larger than|^exceeding} <k>.",
+            "greater than|larger than|more than|bigger than|higher than} <k>?",
+            "{Count|Tally} {the numbers|the values|how many} {in|of} <L> {over|above|greater "
+            "than|larger than|exceeding} <k>.",
             "{My|The|Our} {scores|values|temperatures} {are|were} <L>. How many are "
-            "{over|above|greater than|larger than|^beyond} <k>?",
+            "{over|above|greater than|larger than|beyond} <k>?",
         ),
         "sum(v > <k> for v in <P>)",
         "<r> of them are over <k>.",
@@ -181,12 +190,13 @@ LISTS: tuple[Kind, ...] = (
     Kind(
         "under",
         (
+            "^In the list <L>, how many values are {below|less than} <k>?",
             "How many {of <L>|numbers in <L>|of the numbers <L>|values in <L>} are {under|"
-            "below|less than|smaller than|^lower than} <k>?",
-            "{Count|^Tally} {the numbers|the values|how many} {in|of} <L> {under|below|less than|"
+            "below|less than|smaller than|lower than} <k>?",
+            "{Count|Tally} {the numbers|the values|how many} {in|of} <L> {under|below|less than|"
             "smaller than} <k>.",
             "{My|The|Our} {scores|values|temperatures} {are|were} <L>. How many are "
-            "{under|below|less than|^lower than} <k>?",
+            "{under|below|less than|lower than} <k>?",
         ),
         "sum(v < <k> for v in <P>)",
         "<r> of them are under <k>.",
@@ -195,8 +205,9 @@ LISTS: tuple[Kind, ...] = (
     Kind(
         "even",
         (
+            "^In the list <L>, how many numbers are even?",
             "How many {even numbers are in <L>|of <L> are even|numbers in <L> are even}?",
-            "{Count|^Tally} the even numbers in <L>.",
+            "{Count|Tally} the even numbers in <L>.",
         ),
         "sum(v % 2 == 0 for v in <P>)",
         "<r> of them are even.",
@@ -205,8 +216,9 @@ LISTS: tuple[Kind, ...] = (
     Kind(
         "odd",
         (
+            "^In the list <L>, how many numbers are odd?",
             "How many {odd numbers are in <L>|of <L> are odd|numbers in <L> are odd}?",
-            "{Count|^Tally} the odd numbers in <L>.",
+            "{Count|Tally} the odd numbers in <L>.",
         ),
         "sum(v % 2 == 1 for v in <P>)",
         "<r> of them are odd.",
@@ -216,7 +228,7 @@ LISTS: tuple[Kind, ...] = (
         "unique",
         (
             "How many {different|distinct|unique} {numbers|values} are {there |}in <L>?",
-            "{Count|^Tally} the {distinct|different|unique} {numbers|values} {in|of} <L>.",
+            "{Count|Tally} the {distinct|different|unique} {numbers|values} {in|of} <L>.",
         ),
         "len(set(<P>))",
         "There are <r> different values.",
@@ -225,7 +237,7 @@ LISTS: tuple[Kind, ...] = (
     Kind(
         "unique list",
         (
-            "{Remove|Drop|^Delete} {the |}duplicates {from|in} <L>.",
+            "{Remove|Drop|Delete} {the |}duplicates {from|in} <L>.",
             "{What are|List|Give me} the {unique|distinct|different} {numbers|values} "
             "{in|of} <L>{?|.}",
         ),
@@ -251,7 +263,7 @@ LISTS: tuple[Kind, ...] = (
         "times",
         (
             "How {often|many times} {does|is} <k> {appear |occur |}in <L>?",
-            "{Count|^Tally} {how often <k> appears in|the <k>s in} <L>.",
+            "{Count|Tally} {how often <k> appears in|the <k>s in} <L>.",
         ),
         "<P>.count(<k>)",
         "<k> appears <r> times.",
@@ -262,11 +274,12 @@ WORDS: tuple[Kind, ...] = (
     Kind(
         "reverse",
         (
-            "{Reverse|Turn around|Flip|^Invert} the {word|text|name} <Q>.",
-            "{Write|Spell|Say} {the word |}<Q> {backwards|in reverse|^from the end}.",
+            "{Reverse|Turn around|Flip|Invert} the {word|text|name} <Q>.",
+            "{Write|Spell|Say} {the word |}<Q> {backwards|in reverse|from the end}.",
             "What is {the word |}<Q> {backwards|reversed|spelled backwards}?",
             "Reverse <Q>.",
-            "^How does <Q> read from right to left?",
+            "^I want the word <Q> {backwards|in reverse}.",
+            "How does <Q> read from right to left?",
         ),
         "'<W>'[::-1]",
         "Reversed: <s>.",
@@ -276,9 +289,10 @@ WORDS: tuple[Kind, ...] = (
         "length",
         (
             "How {many letters|many characters|long} {are in|has|does|is} {the word |}<Q>{ have|}?",
-            "{Count|^Tally} the {letters|characters} {in|of} {the word |}<Q>.",
+            "{Count|Tally} the {letters|characters} {in|of} {the word |}<Q>.",
             "{What is|Tell me|Give me} the {length|number of letters} of {the word |}<Q>{?|.}",
-            "^Of how many letters does <Q> consist?",
+            "^The word <Q> has how many {letters|characters}?",
+            "Of how many letters does <Q> consist?",
         ),
         "len('<W>')",
         "<W> has <r> letters.",
@@ -288,10 +302,10 @@ WORDS: tuple[Kind, ...] = (
         "letter",
         (
             "How {many times does the letter|often does the letter|often does} <c> {appear|"
-            "occur|^show up} in {the word |}<Q>?",
+            "occur|show up} in {the word |}<Q>?",
             "How many {times <c> |<c>'s |letters <c> |}are {there |}in {the word |}<Q>{? "
             "I mean the letter <c>.|, the letter <c> I mean?}",
-            "{Count|^Tally} the {letter|letters} <c> in {the word |}<Q>.",
+            "{Count|Tally} the {letter|letters} <c> in {the word |}<Q>.",
             "How many <c>'s are {there |}in <Q>?",
         ),
         "'<W>'.count('<c>')",
@@ -301,8 +315,9 @@ WORDS: tuple[Kind, ...] = (
     Kind(
         "upper",
         (
+            "^I want the word <Q> in {capitals|uppercase|capital letters}.",
             "{Write|Put|Spell|Give me} {the word |}<Q> in {capitals|capital letters|upper "
-            "case|uppercase|^all caps}.",
+            "case|uppercase|all caps}.",
             "{Uppercase|Capitalise} the word <Q>.",
         ),
         "'<W>'.upper()",
@@ -313,7 +328,7 @@ WORDS: tuple[Kind, ...] = (
         "vowels",
         (
             "How many vowels {are in|are there in|does} {the word |}<Q>{ have|}?",
-            "{Count|^Tally} the vowels {in|of} {the word |}<Q>.",
+            "{Count|Tally} the vowels {in|of} {the word |}<Q>.",
         ),
         "sum(c in 'aeiou' for c in '<W>')",
         "<W> has <r> vowels.",
@@ -335,10 +350,10 @@ NUMBERS: tuple[Kind, ...] = (
         "prime",
         (
             "What is the <k><o> prime{ number|}?",
-            "{Find|Give me|Tell me|Compute|^Name} the <k><o> prime{ number|}.",
+            "{Find|Give me|Tell me|Compute|Name} the <k><o> prime{ number|}.",
             "{Which|What} {number is|prime is} the <k><o> prime?",
             "{Prime number|The prime} {no.|number} <k>{, please.|?}",
-            "^Which prime comes at place <k>?",
+            "Which prime comes at place <k>?",
         ),
         "n, p = 0, 1\nwhile n < <k>:\n    p += 1\n    n += all(p % d for d in range(2, p))\np",
         "The <k><o> prime is <r>.",
@@ -348,9 +363,9 @@ NUMBERS: tuple[Kind, ...] = (
         "fibonacci",
         (
             "What is the <k><o> {fibonacci|Fibonacci} number?",
-            "{Find|Give me|Tell me|Compute|^Name} the <k><o> {fibonacci|Fibonacci} number.",
+            "{Find|Give me|Tell me|Compute|Name} the <k><o> {fibonacci|Fibonacci} number.",
             "{Fibonacci|The Fibonacci} number <k>{, please.|?}",
-            "^Which number is <k><o> in the Fibonacci series?",
+            "Which number is <k><o> in the Fibonacci series?",
         ),
         "a, b = 0, 1\nfor _ in range(<k>):\n    a, b = b, a + b\na",
         "The <k><o> Fibonacci number is <r>.",
@@ -360,7 +375,7 @@ NUMBERS: tuple[Kind, ...] = (
         "factorial",
         (
             "What is {the factorial of <k>|<k> factorial|<k>!}{?|?}",
-            "{Find|Give me|Compute|Calculate|^Evaluate} {the factorial of <k>|<k> factorial}.",
+            "{Find|Give me|Compute|Calculate|Evaluate} {the factorial of <k>|<k> factorial}.",
             "{Factorial of <k>|<k>!}{?|, please.}",
         ),
         "from math import factorial\nfactorial(<k>)",
@@ -371,7 +386,7 @@ NUMBERS: tuple[Kind, ...] = (
         "is prime",
         (
             "Is <n> {a prime number|prime|a prime}?",
-            "{Check|Tell me|Test|^Verify} {if|whether} <n> is {prime|a prime number}.",
+            "{Check|Tell me|Test|Verify} {if|whether} <n> is {prime|a prime number}.",
         ),
         "all(<n> % d for d in range(2, <n>))",
         "Prime: <r>.",
@@ -380,7 +395,7 @@ NUMBERS: tuple[Kind, ...] = (
     Kind(
         "gcd",
         (
-            "What is the {gcd|greatest common divisor|^highest common factor} of <n> and <m>?",
+            "What is the {gcd|greatest common divisor|highest common factor} of <n> and <m>?",
             "{Find|Compute|Give me} the {gcd|greatest common divisor} of <n> and <m>.",
         ),
         "from math import gcd\ngcd(<n>, <m>)",
@@ -401,7 +416,7 @@ NUMBERS: tuple[Kind, ...] = (
         "sum to",
         (
             "{What is|Give me|Find} the sum of {all |the |}{numbers|integers} from 1 to <n>{?|.}",
-            "{Add up|Sum} {all |the |}{numbers|integers} from 1 {to|up to|^through} <n>.",
+            "{Add up|Sum} {all |the |}{numbers|integers} from 1 {to|up to|through} <n>.",
         ),
         "sum(range(1, <n> + 1))",
         "The sum from 1 to <n> is <r>.",
@@ -410,7 +425,7 @@ NUMBERS: tuple[Kind, ...] = (
     Kind(
         "divisors",
         (
-            "{What are|List|Give me|Find|^Name} {all |}the divisors of <n>{?|.}",
+            "{What are|List|Give me|Find|Name} {all |}the divisors of <n>{?|.}",
             "Which numbers divide <n>?",
         ),
         "[d for d in range(1, <n> + 1) if <n> % d == 0]",
@@ -428,7 +443,7 @@ NUMBERS: tuple[Kind, ...] = (
         "binary",
         (
             "{What is|Write|Give me|Show} <n> in binary{?|.}",
-            "{Convert|^Turn} <n> {to|into} binary.",
+            "{Convert|Turn} <n> {to|into} binary.",
         ),
         "bin(<n>)[2:]",
         "In binary: <s>.",
@@ -438,7 +453,7 @@ NUMBERS: tuple[Kind, ...] = (
         "hex",
         (
             "{What is|Write|Give me|Show} <n> in {hex|hexadecimal}{?|.}",
-            "{Convert|^Turn} <n> {to|into} {hex|hexadecimal}.",
+            "{Convert|Turn} <n> {to|into} {hex|hexadecimal}.",
         ),
         "hex(<n>)[2:]",
         "In hexadecimal: <s>.",
@@ -449,7 +464,7 @@ TEXTS: tuple[Kind, ...] = (
     Kind(
         "names",
         (
-            "{Sort|Order|^Arrange} {the {names|words} |}<T>{ alphabetically| by alphabet|}.",
+            "{Sort|Order|Arrange} {the {names|words} |}<T>{ alphabetically| by alphabet|}.",
             "{Put|Bring} {the {names|words} |}<T> in alphabetical order.",
         ),
         "sorted(<U>)",
@@ -460,7 +475,7 @@ TEXTS: tuple[Kind, ...] = (
         "longest",
         (
             "Which {word|name} is the longest: <T>?",
-            "{Find|Tell me|^Pick} the longest of <T>.",
+            "{Find|Tell me|Pick} the longest of <T>.",
             "What is the longest {word|name} {of|in} <T>?",
         ),
         "max(<U>, key=len)",

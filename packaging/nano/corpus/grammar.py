@@ -108,23 +108,23 @@ def typo(text: str, rng: random.Random) -> str:
 
 OPENERS = (
     "",
-    "{Hi|Hello|Hey|Good morning|Hi there|^Good evening|^Greetings}{!|,|.} ",
-    "{Please|Kindly|Quick question:|Question:|Now|OK,|So,|Well,|Next:|Alright,|^Say,|^Listen,} ",
-    "{I am|I'm} {doing|checking|going over|^sorting out} {my homework|my accounts|the bills|some "
-    "figures|a report|our budget|^my taxes}. ",
-    "{My|Our} {boss|teacher|son|daughter|friend|neighbour|colleague|^landlord} {asked|wants to "
-    "know|needs this|asked me this|^would like to know}{:|.} ",
+    "{Hi|Hello|Hey|Good morning|Hi there|Good evening|Greetings}{!|,|.} ",
+    "{Please|Kindly|Quick question:|Question:|Now|OK,|So,|Well,|Next:|Alright,|Say,|Listen,} ",
+    "{I am|I'm} {doing|checking|going over|sorting out} {my homework|my accounts|the bills|some "
+    "figures|a report|our budget|my taxes}. ",
+    "{My|Our} {boss|teacher|son|daughter|friend|neighbour|colleague|landlord} {asked|wants to "
+    "know|needs this|asked me this|would like to know}{:|.} ",
     "{I need {some|a little|your} help.|Can you help me?|Help me with this:|Here is a question:|I "
-    "have a question.|One more thing:|^Something for you:|^Here goes:} ",
+    "have a question.|One more thing:|Something for you:|Here goes:} ",
     "{The <w1> is <w2>.|We met <w1> at the <w2> today.|It was a long day.|I forgot my "
-    "<w1>.|Yesterday we had <w1>.|^The <w1> came late again.} ",
+    "<w1>.|Yesterday we had <w1>.|The <w1> came late again.} ",
 )
 CLOSERS = (
     "",
-    " {Thanks|Thank you|Thanks a lot|Cheers|^Many thanks|^Much obliged}{!|.|}",
-    " {Be {brief|quick}.|Keep it short.|Just the {answer|result}{, please|}.|No hurry.|^Short "
+    " {Thanks|Thank you|Thanks a lot|Cheers|Many thanks|Much obliged}{!|.|}",
+    " {Be {brief|quick}.|Keep it short.|Just the {answer|result}{, please|}.|No hurry.|Short "
     "answer only.}",
-    " {I need {it|this} for <w1>.|It is for {a friend|my report|school|work|^the club}.}",
+    " {I need {it|this} for <w1>.|It is for {a friend|my report|school|work|the club}.}",
 )
 
 

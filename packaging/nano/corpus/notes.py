@@ -80,15 +80,17 @@ FACTS: dict[str, Fact] = {
             "Price of the <S>: <V>",
             "Bought a <S> for <V>.",
             "We paid <V> for the <S>.",
-            "^For the <S> they want <V>.",
+            "For the <S> they want <V>.",
         ),
         (
             "{What|How much} {does|did} the <S> cost?",
-            "{What is|What's|Find|Tell me|^State} the price of the <S>{?|.}",
+            "{What is|What's|Find|Tell me|State} the price of the <S>{?|.}",
             "How {much|expensive} {is|was} the <S>?",
             "What {did|do} {we|I} pay for the <S>?",
-            "^How much money was spent on the <S>?",
-            "^What do they charge for the <S>?",
+            "^Can you tell me the price of the <S>?",
+            "^I want to know what the <S> costs.",
+            "How much money was spent on the <S>?",
+            "What do they charge for the <S>?",
         ),
         "The <S> costs <V>.",
     ),
@@ -100,13 +102,14 @@ FACTS: dict[str, Fact] = {
             "<S>: meeting on <V>",
             "Meet <S> on <V>.",
             "Appointment with <S>: <V>",
-            "^We see <S> on <V>.",
+            "We see <S> on <V>.",
         ),
         (
-            "When {is the {meeting|appointment} with|do I meet|do we meet|am I meeting|^do I see} <S>?",
+            "When {is the {meeting|appointment} with|do I meet|do we meet|am I meeting|do I see} <S>?",
             "{What|On what|On which} {day|date} {is the meeting with|do I meet} <S>?",
             "{What is|Find|Tell me} the date of the {meeting|appointment} with <S>{?|.}",
-            "^For what day did I put down <S>?",
+            "^Can you tell me when I meet <S>?",
+            "For what day did I put down <S>?",
         ),
         "The meeting with <S> is on <V>.",
     ),
@@ -117,13 +120,14 @@ FACTS: dict[str, Fact] = {
             "<S>'s birthday is on <V>.",
             "Birthday of <S>: <V>",
             "<S> was born on <V>.",
-            "^<S> has a birthday on <V>.",
+            "<S> has a birthday on <V>.",
         ),
         (
             "When is <S>'s birthday?",
             "When {was <S> born|does <S> have a birthday}?",
-            "{What is|Find|Tell me|Look up|^Dig up} {the birthday of <S>|<S>'s birthday}{?|.}",
-            "^On which day should I congratulate <S>?",
+            "{What is|Find|Tell me|Look up|Dig up} {the birthday of <S>|<S>'s birthday}{?|.}",
+            "^Can you tell me the birthday of <S>?",
+            "On which day should I congratulate <S>?",
         ),
         "<S>'s birthday is on <V>.",
     ),
@@ -135,13 +139,14 @@ FACTS: dict[str, Fact] = {
             "<S>: lives in <V>",
             "<S> moved to <V>.",
             "Home of <S>: <V>",
-            "^<S> has a flat in <V>.",
+            "<S> has a flat in <V>.",
         ),
         (
             "Where does <S> live?",
-            "{What is|Tell me|Find|^Check} {the home|the address} of <S>{?|.}",
+            "{What is|Tell me|Find|Check} {the home|the address} of <S>{?|.}",
             "{In which place|Where} {is the home of|can I find|can I visit} <S>?",
-            "^In what place is <S> at home?",
+            "^Can you tell me where <S> lives?",
+            "In what place is <S> at home?",
         ),
         "<S> lives in <V>.",
     ),
@@ -153,13 +158,14 @@ FACTS: dict[str, Fact] = {
             "Phone of <S>: <V>",
             "<S>: phone <V>",
             "Call <S> at <V>.",
-            "^<S> can be reached at <V>.",
+            "<S> can be reached at <V>.",
         ),
         (
-            "{What is|What's|Find|Tell me|Give me|^Fetch} {<S>'s phone number|the phone number of <S>|"
+            "{What is|What's|Find|Tell me|Give me|Fetch} {<S>'s phone number|the phone number of <S>|"
             "<S>'s number|the number of <S>}{?|.}",
             "{How|Under what number} can I {call|reach} <S>?",
-            "^Which digits do I dial for <S>?",
+            "^Can you tell me the phone number of <S>?",
+            "Which digits do I dial for <S>?",
         ),
         "<S>'s phone number is <V>.",
     ),
@@ -171,12 +177,13 @@ FACTS: dict[str, Fact] = {
             "<S> code: <V>",
             "Password of <S>: <V>",
             "Code <S>: <V>",
-            "^<S> opens with <V>.",
+            "<S> opens with <V>.",
         ),
         (
-            "{What is|What's|Find|Tell me|Give me|Look up|^Fetch} the {code|password} {for|of} <S>{?|.}",
+            "{What is|What's|Find|Tell me|Give me|Look up|Fetch} the {code|password} {for|of} <S>{?|.}",
             "{Which|What} {code|password} {does <S> have|belongs to <S>|opens <S>}?",
-            "^I forgot the code of <S>, what was it?",
+            "^Can you tell me the code for <S>?",
+            "I forgot the code of <S>, what was it?",
         ),
         "The code for <S> is <V>.",
     ),
@@ -188,13 +195,14 @@ FACTS: dict[str, Fact] = {
             "<S>: kept in <V>",
             "I put the <S> in <V>.",
             "The <S> is stored in <V>.",
-            "^You find the <S> in <V>.",
+            "You find the <S> in <V>.",
         ),
         (
-            "Where {is|did I put|do I find|can I find|do we keep|^have I left} the <S>?",
+            "Where {is|did I put|do I find|can I find|do we keep|have I left} the <S>?",
             "{In which place|Where} {is the <S> kept|is the <S> stored|is the <S>}?",
             "{Find out|Tell me|Look up} where the <S> is.",
-            "^What is the place of the <S>?",
+            "^Can you tell me where the <S> is?",
+            "What is the place of the <S>?",
         ),
         "The <S> is in <V>.",
     ),
@@ -206,12 +214,13 @@ FACTS: dict[str, Fact] = {
             "<S> project: led by <V>",
             "The leader of <S> is <V>.",
             "Ask <V> about <S>.",
-            "^The <S> project is run by <V>.",
+            "The <S> project is run by <V>.",
         ),
         (
-            "Who {leads|runs|is in charge of|is responsible for|^heads} {the <S> project|<S>|project <S>}?",
+            "Who {leads|runs|is in charge of|is responsible for|heads} {the <S> project|<S>|project <S>}?",
             "{What is|Who is|Find|Tell me} the {leader|head|boss} of {<S>|the <S> project}{?|.}",
-            "^Whom do I ask about <S>?",
+            "^Can you tell me who leads the <S> project?",
+            "Whom do I ask about <S>?",
         ),
         "<V> leads the <S> project.",
     ),
@@ -223,12 +232,13 @@ FACTS: dict[str, Fact] = {
             "<S>: <V>",
             "There are <V> <S> in stock.",
             "Counted <V> <S>.",
-            "^<V> <S> are left.",
+            "<V> <S> are left.",
         ),
         (
-            "How many <S> {do we have|are there|are in stock|did we count|do I have|^remain}?",
-            "{What is|Find|Tell me|^State} the number of <S>{?|.}",
-            "^Of the <S>, how many do we own?",
+            "How many <S> {do we have|are there|are in stock|did we count|do I have|remain}?",
+            "{What is|Find|Tell me|State} the number of <S>{?|.}",
+            "^Can you tell me how many <S> we have?",
+            "Of the <S>, how many do we own?",
         ),
         "There are <V> <S>.",
     ),
@@ -240,13 +250,14 @@ FACTS: dict[str, Fact] = {
             "<S>: <V>",
             "Departure of the <S>: <V>",
             "Take the <S> at <V>.",
-            "^The <S> goes at <V>.",
+            "The <S> goes at <V>.",
         ),
         (
-            "When does the <S> {leave|go|depart|^start}?",
+            "When does the <S> {leave|go|depart|start}?",
             "At what time {does the <S> leave|is the <S>}?",
             "{What is|Find|Tell me} the {time|departure} of the <S>{?|.}",
-            "^What hour is set for the <S>?",
+            "^Can you tell me when the <S> leaves?",
+            "What hour is set for the <S>?",
         ),
         "The <S> leaves at <V>.",
     ),
@@ -258,13 +269,14 @@ FACTS: dict[str, Fact] = {
             "<S>'s favourite thing: <V>",
             "Gift for <S>: <V>",
             "<S> wants a <V>.",
-            "^<S> is fond of <V>.",
+            "<S> is fond of <V>.",
         ),
         (
-            "What does <S> {like|want|^enjoy}?",
+            "What does <S> {like|want|enjoy}?",
             "What {is a good gift|could I give|should I buy} {for <S>|to <S>}?",
             "{Find|Tell me} {what <S> likes|the gift for <S>}.",
-            "^Which present would please <S>?",
+            "^Can you tell me what <S> likes?",
+            "Which present would please <S>?",
         ),
         "<S> likes <V>.",
     ),
@@ -276,12 +288,13 @@ FACTS: dict[str, Fact] = {
             "<S> is a <V>.",
             "Job of <S>: <V>",
             "<S>: <V>",
-            "^<S> earns a living as a <V>.",
+            "<S> earns a living as a <V>.",
         ),
         (
-            "What {is <S>'s job|does <S> do|does <S> work as|is the job of <S>|^is <S>'s trade}?",
+            "What {is <S>'s job|does <S> do|does <S> work as|is the job of <S>|is <S>'s trade}?",
             "{Find|Tell me|Look up} {the job of <S>|<S>'s job|what <S> does}.",
-            "^What does <S> do for a living?",
+            "^Can you tell me the job of <S>?",
+            "What does <S> do for a living?",
         ),
         "<S> works as a <V>.",
     ),
@@ -332,9 +345,9 @@ SOURCES = (
     "",
     " {in|from|according to|using} my notes",
     " in {the|this|my|our} {notes|files|folder|notes folder}",
-    " {Look in|Check|See|Search|^Consult} {my|the} {notes|files|folder}.",
-    " {It is|It's|That is|It should be} {somewhere |}in {my|the} {notes|files|^papers}.",
-    " {My notes|The notes|The files} {say it|should say|know it|^will tell}.",
+    " {Look in|Check|See|Search|Consult} {my|the} {notes|files|folder}.",
+    " {It is|It's|That is|It should be} {somewhere |}in {my|the} {notes|files|papers}.",
+    " {My notes|The notes|The files} {say it|should say|know it|will tell}.",
 )
 EXT = ("txt", "txt", "txt", "md")
 
@@ -509,11 +522,13 @@ def missing_task(speaker: Speaker, world: World) -> Turn:
 
 
 READ = (
-    "{Read|Open|Look into|Look in|Check|^Inspect} <F>{:| and tell me:|.} <A>",
+    "{Read|Open|Look into|Look in|Check|Inspect} <F>{:| and tell me:|.} <A>",
     "{In|According to|From|Using} <F>{,|:} <A>",
     "{The file|My file|} <F> {has the answer|knows|says it|should say}: <A>",
-    "<A> {It is in|It's in|See|Look in|Read|Check|The answer is in|^You find it in} <F>.",
-    "^Take the answer from <F>: <A>",
+    "<A> {It is in|It's in|See|Look in|Read|Check|The answer is in|You find it in} <F>.",
+    "^The file <F> should say it: <A>",
+    "^Please open <F>. <A>",
+    "Take the answer from <F>: <A>",
 )
 
 
@@ -536,11 +551,11 @@ def read_task(speaker: Speaker, world: World) -> Turn:
 
 
 REFER = (
-    "{The rest is in|See|More in|Details in|Look in|Continued in|Moved to|Written down in|^Now kept "
+    "{The rest is in|See|More in|Details in|Look in|Continued in|Moved to|Written down in|Now kept "
     "in} <F>{.|}",
     "<S>: see <F>",
     "{For|About} <S>{,|:} {see|look in|read} <F>{.|}",
-    "<S> is {described|noted|listed|^recorded} in <F>.",
+    "<S> is {described|noted|listed|recorded} in <F>.",
 )
 
 
@@ -581,16 +596,18 @@ def follow_task(speaker: Speaker, world: World) -> Turn:
 
 LIST = (
     "{Which|What} {files|notes} {are|do I have|are there} in {the|this|my} folder?",
-    "{List|Show|Show me|Name|Give me|^Enumerate} {the|my|all} {files|notes}{ in the folder| in this folder|}{.|, please.}",
+    "{List|Show|Show me|Name|Give me|Enumerate} {the|my|all} {files|notes}{ in the folder| in this folder|}{.|, please.}",
     "{What is|What's} in {the|this|my} folder?",
     "{Which|What} files do {I|we} have{ here|}?",
     "{Can|Could} you list {the|my|all} files?",
-    "^Please tell me the names of my notes.",
-    "^Let me see the contents of the folder.",
+    "^I want to see {the|my} files.",
+    "^Which {files|notes} are there?",
+    "Please tell me the names of my notes.",
+    "Let me see the contents of the folder.",
 )
 HOW_MANY = (
-    "How many {files|notes} {are {there |}in {the|this|my} folder|do I have|are there{ here|}|^does the folder hold}?",
-    "{Count|^Tally} {the|my} {files|notes}{ in the folder|}.",
+    "How many {files|notes} {are {there |}in {the|this|my} folder|do I have|are there{ here|}|does the folder hold}?",
+    "{Count|Tally} {the|my} {files|notes}{ in the folder|}.",
 )
 
 
@@ -617,18 +634,20 @@ def list_task(speaker: Speaker, world: World) -> Turn:
 
 
 SUM = (
-    "{What do|How much do} the <S> and the <R> cost {together|in total|altogether|^combined}?",
-    "{What is|Find|Tell me|Give me|^State} the {total|total price|sum|combined price} of the <S> and the <R>{?|.}",
-    "{Add up|Add|^Tot up} the {prices|costs} of the <S> and the <R>.",
+    "{What do|How much do} the <S> and the <R> cost {together|in total|altogether|combined}?",
+    "{What is|Find|Tell me|Give me|State} the {total|total price|sum|combined price} of the <S> and the <R>{?|.}",
+    "{Add up|Add|Tot up} the {prices|costs} of the <S> and the <R>.",
     "How much {is|are} the <S> {plus|and} the <R> {together|in total}?",
-    "{I want to buy|I bought|We need|^I shall take} the <S> and the <R>. {What is the total|How much is that{ "
+    "{I want to buy|I bought|We need|I shall take} the <S> and the <R>. {What is the total|How much is that{ "
     "together| in total|}}?",
-    "^What would I pay for both the <S> and the <R>?",
+    "^I bought the <S> and the <R>, what did they cost together?",
+    "What would I pay for both the <S> and the <R>?",
 )
 DIFFERENCE = (
     "How much {more|more expensive} is the <S> than the <R>?",
     "What is the {price difference|difference in price} between the <S> and the <R>?",
-    "^By how much does the price of the <S> exceed that of the <R>?",
+    "^Tell me the price difference between the <S> and the <R>.",
+    "By how much does the price of the <S> exceed that of the <R>?",
 )
 
 
@@ -680,14 +699,15 @@ def wrong_file_task(speaker: Speaker, world: World) -> Turn:
 
 
 FILE_DATA = (
-    "{What is|Find|Tell me|Give me|Compute|^Report} {the <K>|the <K> of the {numbers|values}|the <K> of "
+    "{What is|Find|Tell me|Give me|Compute|Report} {the <K>|the <K> of the {numbers|values}|the <K> of "
     "all values} in <F>{?|.}",
-    "{Read|Open|Load|^Take} <F> and {give me|compute|tell me|find|calculate|^report} the <K>{| of the "
+    "{Read|Open|Load|Take} <F> and {give me|compute|tell me|find|calculate|report} the <K>{| of the "
     "{numbers|values}}.",
-    "{The {numbers|values|readings|scores|^marks} are in|My {numbers|values|scores} are in} <F>. {What "
+    "{The {numbers|values|readings|scores|marks} are in|My {numbers|values|scores} are in} <F>. {What "
     "is|Find|Give me} the <K>{?|.}",
-    "<F> {has|holds|contains} {numbers|values|my scores}. {What is|What's|Find|I need|^State} the <K>.",
-    "^Of the figures stored in <F>, what is the <K>?",
+    "<F> {has|holds|contains} {numbers|values|my scores}. {What is|What's|Find|I need|State} the <K>.",
+    "^The file <F> has numbers. Tell me the <K>.",
+    "Of the figures stored in <F>, what is the <K>?",
 )
 FILE_KINDS = (
     ("{mean|average}", "from statistics import mean\nmean(<P>)", "mean"),

@@ -1,0 +1,413 @@
+"""The window: conversations, chat and composer in the middle, trace and engine docked beside."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+from PySide6.QtCore import QByteArray, Qt
+from PySide6.QtGui import QActionGroup, QCloseEvent, QGuiApplication
+from PySide6.QtWidgets import (
+    QDockWidget,
+    QFileDialog,
+    QMainWindow,
+    QMessageBox,
+    QSplitter,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.engines.view import EngineView
+from app.errors import SelenographError, StoreError
+from app.events import RunSettings
+from app.settings import WindowLayout
+from app.state import ConversationState
+from app.store.journal import ConversationSummary
+from app.terminal.doctor import as_text, diagnose
+from ui.actions import ACTIONS, ShortcutsDialog, build_actions
+from ui.bridge import Bridge
+from ui.chat.composer import Composer
+from ui.chat.view import ChatView
+from ui.engine_panel.panel import EnginePanel
+from ui.sidebar.conversation_list import ConversationList
+from ui.status_line import StatusLine
+from ui.theme import Choice, Theme, ThemeSource, current
+from ui.trace.view import TraceView
+from ui.widgets.banner import Banner, BannerColumn
+
+_SAVED_STATE = 1
+"""Raised when docks change so that an old layout no longer fits."""
+
+
+class MainWindow(QMainWindow):
+    """Holds the widgets and connects them; what they show comes from the bridge."""
+
+    def __init__(self, bridge: Bridge, themes: ThemeSource) -> None:
+        super().__init__()
+        self.setObjectName("mainWindow")
+        self.bridge, self._core, self._themes = bridge, bridge.core, themes
+        self._conversation = ""
+        self._draft_folder = ""
+        self._unsent = ""
+        self._summaries: tuple[ConversationSummary, ...] = ()
+        self._first_list = True
+
+        self.sidebar = ConversationList()
+        self.banners = BannerColumn()
+        self.chat = ChatView()
+        self.composer = Composer(self._core.settings.run)
+        self.trace = TraceView()
+        self.engine = EnginePanel()
+        self.status = StatusLine()
+        self._lay_out()
+        self._actions = build_actions(self, self._handlers())
+        self._fill_menus()
+        self._connect()
+        self._themes.changed.connect(self._set_theme)
+        self._set_theme(current())
+        self._restore_layout(self._core.settings.window)
+        self._show_state(ConversationState())
+        self.show_notices()
+        bridge.refresh_list()
+
+    # -- layout -------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        middle = QWidget()
+        column = QVBoxLayout(middle)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.banners)
+        column.addWidget(self.chat, 1)
+        foot = QVBoxLayout()
+        foot.setContentsMargins(24, 4, 24, 12)
+        foot.addWidget(self.composer)
+        column.addLayout(foot)
+        self._splitter = QSplitter(Qt.Orientation.Horizontal)
+        self._splitter.addWidget(self.sidebar)
+        self._splitter.addWidget(middle)
+        self._splitter.setStretchFactor(1, 1)
+        self._splitter.setSizes([230, 900])
+        self._splitter.setCollapsible(1, False)
+        self.setCentralWidget(self._splitter)
+        self.setStatusBar(self.status)
+        self._trace_dock = self._dock("traceDock", self.tr("Trace"), self.trace)
+        self._engine_dock = self._dock("engineDock", self.tr("Engine"), self.engine)
+        self.tabifyDockWidget(self._trace_dock, self._engine_dock)
+        self.resize(1280, 820)
+        self.setMinimumSize(560, 420)
+
+    def _dock(self, name: str, title: str, content: QWidget) -> QDockWidget:
+        dock = QDockWidget(title, self)
+        dock.setObjectName(name)
+        dock.setWidget(content)
+        self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+        dock.hide()
+        return dock
+
+    def _fill_menus(self) -> None:
+        bar = self.menuBar()
+        menus = {name: bar.addMenu(self.tr(name)) for name in ("Conversation", "Run", "View")}
+        menus["Theme"] = menus["View"].addMenu(self.tr("Theme"))
+        menus["Help"] = bar.addMenu(self.tr("Help"))
+        for spec in ACTIONS:
+            if spec.menu:
+                menus[spec.menu].addAction(self._actions[spec.id])
+        group = QActionGroup(self)
+        for choice in ("system", "light", "dark"):
+            action = self._actions[f"theme{choice.capitalize()}"]
+            group.addAction(action)
+            action.setChecked(self._themes.choice == choice)
+
+    def _handlers(self) -> dict[str, Callable[[], object]]:
+        return {
+            "newConversation": self.new_conversation,
+            "renameConversation": self.sidebar.edit_title,
+            "deleteConversation": self.delete_conversation,
+            "openFolder": self._ask_folder,
+            "quit": self.close,
+            "stop": lambda: self._command(self._core.stop, "now"),
+            "stopAfterStep": lambda: self._command(self._core.stop, "after_step"),
+            "regenerateLast": self._regenerate_last,
+            "restartEngine": self._restart_engine,
+            "showTrace": lambda: self._toggle(self._trace_dock),
+            "showEngine": lambda: self._toggle(self._engine_dock),
+            "showSidebar": lambda: self.sidebar.setVisible(not self.sidebar.isVisible()),
+            "themeSystem": lambda: self._choose_theme("system"),
+            "themeLight": lambda: self._choose_theme("light"),
+            "themeDark": lambda: self._choose_theme("dark"),
+            "focusComposer": self.composer.editor.setFocus,
+            "jumpLatest": self.chat.jump_to_latest,
+            "shortcuts": lambda: ShortcutsDialog(self).open(),
+            "copyDiagnostics": self._copy_diagnostics,
+            "about": self._about,
+        }
+
+    def _connect(self) -> None:
+        bridge, core, chat = self.bridge, self._core, self.chat
+        bridge.state_changed.connect(self._show_state)
+        bridge.engine_changed.connect(self._show_engine)
+        bridge.list_changed.connect(self._show_list)
+        bridge.failed.connect(self._failed)
+        self.sidebar.chosen.connect(self.open_conversation)
+        self.sidebar.created.connect(self.new_conversation)
+        self.sidebar.renamed.connect(lambda id, title: bridge.then(core.rename(id, title)))
+        self.composer.sent.connect(self.send)
+        self.composer.stopped.connect(self._actions["stop"].trigger)
+        self.composer.stopped_after_step.connect(self._actions["stopAfterStep"].trigger)
+        self.composer.folder_chosen.connect(self.set_folder)
+        self.composer.folder_wanted.connect(self._ask_folder)
+        self.composer.settings_changed.connect(self._keep_run_settings)
+        chat.decided.connect(lambda *answer: self._command(core.decide, *answer))
+        chat.regenerate.connect(lambda turn: self._command(core.regenerate, turn))
+        chat.edited.connect(lambda turn, text: self._command(core.edit, turn, text))
+        chat.branchSelected.connect(lambda turn: self._command(core.select, turn))
+        chat.resumeAsked.connect(lambda turn: self._command(core.resume, turn))
+        chat.restartEngineAsked.connect(self._restart_engine)
+        chat.examplePicked.connect(self.send)
+        chat.selected.connect(self._inspect)
+        self.trace.selected.connect(chat.reveal)
+        self.engine.restart_asked.connect(self._restart_engine)
+        self.engine.stop_asked.connect(lambda: bridge.then(core.stop_engine()))
+        for dock, name in ((self._trace_dock, "showTrace"), (self._engine_dock, "showEngine")):
+            dock.visibilityChanged.connect(
+                lambda _=False, d=dock, n=name: self._actions[n].setChecked(not d.isHidden())
+            )
+        self._trace_dock.visibilityChanged.connect(self._trace_shown)
+        self._engine_dock.visibilityChanged.connect(lambda _: self._show_log())
+
+    # -- commands -----------------------------------------------------------------------------
+
+    def open_conversation(self, conversation: str) -> None:
+        """Show a stored conversation."""
+        if conversation == self._conversation:
+            return
+        self._conversation = conversation
+        self.composer.show_conversation(conversation)
+        self.sidebar.select(conversation)
+        self.bridge.open(conversation)
+
+    def new_conversation(self) -> None:
+        """An empty page; the conversation is made when something is sent."""
+        self._conversation = ""
+        self.composer.show_conversation("")
+        self.sidebar.select("")
+        self.bridge.show_nothing()
+        self.composer.editor.setFocus()
+
+    def delete_conversation(self) -> None:
+        """Delete the open one, and offer to undo it."""
+        id = self._conversation
+        if not id:
+            return
+        title = self.bridge.state.title
+
+        def deleted(_: None) -> None:
+            banner = Banner("undo", "card", self.tr("Deleted “{title}”").format(title=title), "")
+            banner.add_button(self.tr("Undo"), "undoDelete", self.tr("Bring it back"), undo)
+            self.banners.show_banner(banner)
+
+        def undo() -> None:
+            self.banners.remove("undo")
+            self.bridge.then(self._core.restore(id), lambda _: self.open_conversation(id))
+
+        self.bridge.then(self._core.delete(id), deleted)
+        self.new_conversation()
+
+    def send(self, text: str) -> None:
+        """Begin a turn, in a new conversation if none is open."""
+        self._unsent = text
+        settings = self.composer.settings
+
+        def sent(_: str) -> None:
+            self._unsent = ""
+
+        def send_to(conversation: str) -> None:
+            if not self._conversation:
+                self.open_conversation(conversation)
+            self.bridge.then(self._core.send(conversation, text, settings), sent)
+
+        if self._conversation:
+            send_to(self._conversation)
+        else:
+            made = self._core.create_conversation("", self._draft_folder)
+            self.bridge.then(made, send_to)
+
+    def set_folder(self, folder: str) -> None:
+        """The folder that file tools may read."""
+        if self._conversation:
+            self.bridge.then(self._core.set_folder(self._conversation, folder))
+        else:
+            self._draft_folder = folder
+            self.composer.set_folder(folder)
+
+    def _ask_folder(self) -> None:
+        start = self.bridge.state.folder or self._draft_folder or str(Path.home())
+        folder = QFileDialog.getExistingDirectory(self, self.tr("Folder for file tools"), start)
+        if folder:
+            self.set_folder(folder)
+
+    def _command(self, work: Callable[..., object], *arguments: object) -> None:
+        """Do something in the open conversation."""
+        if self._conversation:
+            self.bridge.then(work(self._conversation, *arguments))  # type: ignore[arg-type]
+
+    def _regenerate_last(self) -> None:
+        path = self.bridge.state.path()
+        if path and not self.bridge.state.running:
+            self._command(self._core.regenerate, path[-1].id)
+
+    def _restart_engine(self) -> None:
+        self.banners.remove("engine")
+        self._core.restart_engine()
+
+    def _choose_theme(self, choice: Choice) -> None:
+        self._themes.choose(choice)
+        self._save_settings(theme=choice)
+
+    def _keep_run_settings(self, run: RunSettings) -> None:
+        self._save_settings(run=run)
+
+    def _save_settings(self, **values: object) -> None:
+        try:
+            self._core.save_settings(msgspec.structs.replace(self._core.settings, **values))
+        except StoreError as error:
+            self._failed(error)
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    def _show_state(self, state: ConversationState) -> None:
+        self.chat.set_state(state)
+        if not self._trace_dock.isHidden():
+            self.trace.set_state(state)
+        self.status.set_state(state)
+        path = state.path()
+        stopping = bool(path) and path[-1].status == "running" and path[-1].stopping is not None
+        self.composer.set_running(state.running, stopping)
+        self.composer.set_folder(state.folder if state.id else self._draft_folder)
+        for name in ("stop", "stopAfterStep"):
+            self._actions[name].setEnabled(state.running)
+        self._actions["regenerateLast"].setEnabled(bool(path) and not state.running)
+        for name in ("renameConversation", "deleteConversation"):
+            self._actions[name].setEnabled(bool(state.id))
+        self.setWindowTitle(f"{state.title} – Selenograph" if state.title else "Selenograph")
+
+    def _show_engine(self, view: EngineView) -> None:
+        self.chat.set_engine(view)
+        self.engine.set_view(view)
+        self.status.set_engine(view)
+        self._show_log()
+        if view.phase not in ("lost", "failed"):
+            self.banners.remove("engine")
+            return
+        banner = Banner("engine", "trouble", view.message, view.hint)
+        banner.add_button(
+            self.tr("Restart engine"),
+            "restartEngineBanner",
+            self.tr("Start the engine again (Ctrl+Shift+R)"),
+            self._restart_engine,
+            "primary",
+        )
+        banner.add_button(
+            self.tr("Show log"), "showEngineLog", self.tr("Open the engine panel"), self._open_log
+        )
+        self.banners.show_banner(banner)
+
+    def _show_list(self, summaries: tuple[ConversationSummary, ...]) -> None:
+        self._summaries = summaries
+        self.sidebar.set_summaries(summaries, self._conversation)
+        if self._first_list:
+            self._first_list = False
+            last = self._core.settings.window.conversation
+            if not self._conversation and any(s.id == last for s in summaries):
+                self.open_conversation(last)
+
+    def _show_log(self) -> None:
+        if not self._engine_dock.isHidden():
+            self.engine.set_log(self._core.engine_log())
+
+    def _open_log(self) -> None:
+        self._engine_dock.show()
+        self._engine_dock.raise_()
+
+    def _trace_shown(self) -> None:
+        if not self._trace_dock.isHidden():
+            self.trace.set_state(self.bridge.state)
+
+    def _inspect(self, key: str) -> None:
+        """Show what was clicked in the trace."""
+        self._trace_dock.show()
+        self._trace_dock.raise_()
+        self.trace.reveal(key)
+
+    def _toggle(self, dock: QDockWidget) -> None:
+        dock.setVisible(dock.isHidden())
+        if not dock.isHidden():
+            dock.raise_()
+
+    def show_notices(self) -> None:
+        """What the core put right on its own."""
+        for notice in self._core.notices:
+            name = f"notice_{notice.code}"
+            self.banners.show_banner(Banner(name, "note", notice.message, notice.hint))
+
+    def _failed(self, error: Exception) -> None:
+        if self._unsent:
+            self.composer.write(self._unsent)
+            self._unsent = ""
+        known = isinstance(error, SelenographError)
+        message = error.message if isinstance(error, SelenographError) else repr(error)
+        hint = error.hint if isinstance(error, SelenographError) else self.tr("This is a bug.")
+        self.banners.show_banner(Banner("error", "trouble" if known else "note", message, hint))
+
+    def _set_theme(self, theme: Theme) -> None:
+        self.chat.set_theme(theme)
+        self.trace.set_theme(theme)
+        self.engine.set_theme(theme)
+
+    # -- help ---------------------------------------------------------------------------------
+
+    def _copy_diagnostics(self) -> None:
+        log = "\n".join(self._core.engine_log()[-40:])
+        QGuiApplication.clipboard().setText(f"{as_text(diagnose(self._core.paths))}\n\n{log}\n")
+        self.status.showMessage(self.tr("Diagnostics copied"), 3000)
+
+    def _about(self) -> None:
+        box = QMessageBox(self)
+        box.setObjectName("about")
+        box.setWindowTitle(self.tr("About Selenograph"))
+        box.setText(f"Selenograph {version('selenograph')}")
+        box.setInformativeText(
+            self.tr("A workbench and local engine for thinking agents. Apache-2.0.")
+        )
+        box.open()
+
+    # -- leaving ------------------------------------------------------------------------------
+
+    def _restore_layout(self, layout: WindowLayout) -> None:
+        if layout.geometry:
+            self.restoreGeometry(_bytes(layout.geometry))
+            self.restoreState(_bytes(layout.state), _SAVED_STATE)
+        self._actions["showSidebar"].setChecked(True)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Remember the layout. Runs that go on are stopped by the core and can be resumed."""
+        layout = WindowLayout(
+            geometry=_text(self.saveGeometry()),
+            state=_text(self.saveState(_SAVED_STATE)),
+            trace=not self._trace_dock.isHidden(),
+            conversation=self._conversation,
+        )
+        self._save_settings(window=layout)
+        event.accept()
+
+
+def _text(data: QByteArray) -> str:
+    return base64.b64encode(data.data()).decode()
+
+
+def _bytes(text: str) -> QByteArray:
+    return QByteArray.fromBase64(text.encode())
