@@ -45,9 +45,7 @@ class Desk:
 
 
 @pytest.fixture
-def open_window(
-    qtbot: QtBot, qapp: QApplication, tmp_path: Path
-) -> Iterator[Callable[..., Desk]]:
+def open_window(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[Callable[..., Desk]]:
     desks: list[Desk] = []
 
     def make(settings: Settings | None = None) -> Desk:

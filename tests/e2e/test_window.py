@@ -171,7 +171,9 @@ def test_delete_and_undo(desk: Desk, qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: desk.bridge.state.id == id, timeout=LONG)
 
 
-def test_closed_in_the_middle_of_a_run(desk: Desk, qtbot: QtBot, open_window: Callable[[], Desk]) -> None:
+def test_closed_in_the_middle_of_a_run(
+    desk: Desk, qtbot: QtBot, open_window: Callable[[], Desk]
+) -> None:
     ask(qtbot, desk, "What is the mean of 12, 7, 30 and 11? Use Python.")
     qtbot.waitUntil(lambda: has_button(desk, "allowOnce"), timeout=LONG)
     desk.close()

@@ -1,0 +1,1 @@
+"""The trace inspector: what the model got and gave, step by step."""
