@@ -1,0 +1,125 @@
+"""Pictures of the real window for the README: ``python packaging/screenshots.py``.
+
+Runs the program's own engine and the embedded model in a fresh data folder, on whatever screen Qt
+finds (``xvfb-run`` where there is none), and writes ``docs/img/{light,dark,streaming,trace}.png``.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtWidgets import QAbstractButton, QApplication
+
+from app.core import Core
+from app.paths import Paths
+from ui.bridge import Bridge
+from ui.main_window import MainWindow
+from ui.theme import ThemeSource
+
+IMAGES = Path(__file__).parents[1] / "docs" / "img"
+PATIENCE = 60.0
+
+
+def until(app: QApplication, done: Callable[[], bool]) -> None:
+    """Let the window live until something is so."""
+    end = time.monotonic() + PATIENCE
+    while not done():
+        if time.monotonic() > end:
+            raise SystemExit("the window did not get there in time")
+        app.processEvents()
+        time.sleep(0.005)
+
+
+def settle(app: QApplication, seconds: float = 0.4) -> None:
+    """Let animations and layouts come to rest."""
+    end = time.monotonic() + seconds
+    until(app, lambda: time.monotonic() > end)
+
+
+def press(window: MainWindow, name: str) -> bool:
+    """Press the button of a name if it is there."""
+    for button in window.findChildren(QAbstractButton, name):
+        if button.isVisible():
+            button.click()
+            return True
+    return False
+
+
+def ask(app: QApplication, window: MainWindow, text: str) -> None:
+    """Ask and wait for the end, allowing what is asked."""
+    bridge = window.bridge
+    turns = len(bridge.state.path())
+    window.send(text)
+
+    def ended() -> bool:
+        press(window, "allowRun")
+        path = bridge.state.path()
+        return len(path) > turns and not bridge.state.running
+
+    until(app, ended)
+    settle(app)
+
+
+def notes(folder: Path) -> Path:
+    """A folder to ask about."""
+    folder.mkdir()
+    (folder / "people.md").write_text("Emma likes coffee.\nThe code for Paul is 4711.\n")
+    (folder / "prices.txt").write_text("The price of the lamp is 40 euros.\n")
+    return folder
+
+
+def main() -> None:
+    """Take all four."""
+    app = QApplication(sys.argv)
+    app.setStyle("Fusion")
+    themes = ThemeSource(app, "light")
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        core = Core(Paths.under(Path(place) / "data"))
+        core.start()
+        bridge = Bridge(core)
+        window = MainWindow(bridge, themes)
+        window.resize(1280, 820)
+        window.show()
+        core.start_engine()
+        try:
+            until(app, lambda: bridge.engine.phase == "ready")
+            window.set_folder(str(notes(Path(place) / "notes")))
+            ask(app, window, "What does Emma like? Look in the notes.")
+            window.new_conversation()
+            settle(app)
+            ask(app, window, "What is 17*23 + 4? Use the calculator.")
+            ask(app, window, "What is the mean of 12, 7, 30 and 11? Use Python.")
+            window.grab().save(str(IMAGES / "light.png"))
+            themes.choose("dark")
+            settle(app)
+            window.grab().save(str(IMAGES / "dark.png"))
+            themes.choose("light")
+            window.findChild(type(window.trace)).parentWidget().show()
+            window._inspect(bridge.state.path()[0].steps[0].span)
+            window.trace.reveal(bridge.state.path()[0].steps[0].span + "/prompt")
+            settle(app)
+            window.grab().save(str(IMAGES / "trace.png"))
+            bridge.state_changed.connect(lambda _: streaming(window))
+            ask(app, window, "How much is 15% of 240?")
+        finally:
+            window.close()
+            bridge.close()
+            core.close()
+
+
+def streaming(window: MainWindow) -> None:
+    """A picture of the first frame in which the model writes."""
+    path = window.bridge.state.path()
+    steps = path[-1].steps if path else ()
+    if steps and steps[-1].parts and steps[-1].parts[-1].open and not hasattr(streaming, "done"):
+        streaming.done = True  # type: ignore[attr-defined]
+        window.grab().save(str(IMAGES / "streaming.png"))
+
+
+if __name__ == "__main__":
+    main()
