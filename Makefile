@@ -1,7 +1,7 @@
 # Each target sets itself up; nothing has to be prepared beforehand.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint clean
+.PHONY: help setup run test lint nano screenshots clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,16 @@ lint: ## ruff, mypy, import contracts
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+nano: ## train the embedded model anew (hours; resumable) and write it to resources/
+	@packaging/setup/setup.sh test
+	OMP_WAIT_POLICY=passive PYTHONPATH=packaging nice -n 15 .venv/bin/python -m nano train --lr 2e-3 --steps 11000 --decay-at 8800
+	PYTHONPATH=packaging .venv/bin/python -m nano export
+	PYTHONPATH=packaging .venv/bin/python -m nano plot
+
+screenshots: ## take the README's pictures of the real window
+	@packaging/setup/setup.sh test
+	QT_QPA_PLATFORM=xcb xvfb-run --auto-servernum --server-args='-screen 0 1600x1000x24' .venv/bin/python packaging/screenshots.py
 
 clean: ## remove .venv and everything built
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -13,6 +13,7 @@ from PySide6.QtGui import QActionGroup, QCloseEvent, QGuiApplication
 from PySide6.QtWidgets import (
     QDockWidget,
     QFileDialog,
+    QHBoxLayout,
     QMainWindow,
     QMessageBox,
     QSplitter,
@@ -38,6 +39,9 @@ from ui.theme import Choice, Theme, ThemeSource, current
 from ui.trace.view import TraceView
 from ui.widgets.banner import Banner, BannerColumn
 
+_COLUMN = 780
+"""Width of the chat's column, which the composer keeps to."""
+_DOCK = 460
 _SAVED_STATE = 1
 """Raised when docks change so that an old layout no longer fits."""
 
@@ -82,9 +86,12 @@ class MainWindow(QMainWindow):
         column.setSpacing(0)
         column.addWidget(self.banners)
         column.addWidget(self.chat, 1)
-        foot = QVBoxLayout()
+        foot = QHBoxLayout()
         foot.setContentsMargins(24, 4, 24, 12)
-        foot.addWidget(self.composer)
+        self.composer.setMaximumWidth(_COLUMN)
+        foot.addStretch(1)
+        foot.addWidget(self.composer, 1000)
+        foot.addStretch(1)
         column.addLayout(foot)
         self._splitter = QSplitter(Qt.Orientation.Horizontal)
         self._splitter.addWidget(self.sidebar)
@@ -98,6 +105,7 @@ class MainWindow(QMainWindow):
         self._engine_dock = self._dock("engineDock", self.tr("Engine"), self.engine)
         self.tabifyDockWidget(self._trace_dock, self._engine_dock)
         self.resize(1280, 820)
+        self.resizeDocks([self._trace_dock], [_DOCK], Qt.Orientation.Horizontal)
         self.setMinimumSize(560, 420)
 
     def _dock(self, name: str, title: str, content: QWidget) -> QDockWidget:
@@ -355,6 +363,8 @@ class MainWindow(QMainWindow):
             self.banners.show_banner(Banner(name, "note", notice.message, notice.hint))
 
     def _failed(self, error: Exception) -> None:
+        if isinstance(error, SelenographError) and error.code == "not_waiting":
+            return  # the second click of a double click
         if self._unsent:
             self.composer.write(self._unsent)
             self._unsent = ""
