@@ -86,22 +86,23 @@ def test_no_display(tmp_path: Path) -> None:
 
 
 def test_a_second_window(tmp_path: Path) -> None:
-    env = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    quiet = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}  # where no box waits for a person
     command = [sys.executable, "-m", "ui.launcher", "--data", str(tmp_path)]
-    first = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+    first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         lock = tmp_path / "window.lock"
         until = time.monotonic() + 60
         while not (lock.exists() and lock.read_text()) and time.monotonic() < until:
             time.sleep(0.05)
-        second = selenograph(tmp_path, env=env)
+        second = selenograph(tmp_path, env=quiet)
         assert second.returncode == 1
         assert "second_instance" in second.stderr
         time.sleep(2)
         first.send_signal(signal.SIGTERM)
         _, errors = first.communicate(timeout=60)
         assert first.returncode == 0
-        assert errors == ""
+        known = "This plugin does not support propagateSizeHints()"  # of the offscreen platform
+        assert [line for line in errors.splitlines() if line != known] == []
     finally:
         first.kill()
         first.wait()
@@ -109,7 +110,7 @@ def test_a_second_window(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("after", [0.0, 0.05, 0.15])
 def test_killed_and_continued(tmp_path: Path, after: float) -> None:
-    """Every finished step that was printed is there after kill -9, and the rest reads as cut off."""
+    """Every finished step that was printed survives kill -9; the rest reads as cut off."""
     command = [sys.executable, "-m", "ui.launcher", "--data", str(tmp_path)]
     words = ["run", "What is the mean of 12, 7, 30 and 11? Use Python.", "--yes", "--json"]
     process = subprocess.Popen(

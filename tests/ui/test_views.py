@@ -1,0 +1,133 @@
+"""The chat and the trace with recorded runs: what is shown, and that it stays quick and quiet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from PySide6.QtCore import QModelIndex, Qt
+from PySide6.QtWidgets import QAbstractButton, QApplication
+from pytestqt.qtbot import QtBot
+
+from app.state import ConversationState, fold, fold_all
+from tests.ui import recordings
+from tests.ui.recordings import Recording
+from ui.chat.view import ChatView
+from ui.theme import ThemeSource, current
+from ui.trace.tree import KEY, TraceModel
+from ui.trace.view import TraceView
+
+RECORDINGS: dict[str, Callable[[], Recording]] = {
+    "short": recordings.short_chat,
+    "rich": recordings.rich_answer,
+    "asking": recordings.waiting_for_approval,
+    "streaming": recordings.streaming,
+    "lost": recordings.engine_lost,
+    "long": recordings.long_run,
+}
+
+
+def names(model: TraceModel, parent: QModelIndex | None = None) -> list[str]:
+    """All texts of the tree's first column."""
+    found: list[str] = []
+    for row in range(model.rowCount(parent)):
+        index = model.index(row, 0, parent)
+        found.append(str(index.data(Qt.ItemDataRole.DisplayRole)))
+        found += names(model, index)
+    return found
+
+
+@pytest.mark.parametrize("choice", ["light", "dark"])
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_every_recording_is_drawn(qtbot: QtBot, qapp: QApplication, name: str, choice: str) -> None:
+    ThemeSource(qapp, "dark" if choice == "dark" else "light")
+    state = fold_all(RECORDINGS[name]().events)
+    for view in (ChatView(), TraceView()):
+        qtbot.addWidget(view)
+        view.resize(700, 800)
+        view.set_theme(current())
+        view.show()
+        view.set_state(state)
+        qapp.processEvents()
+        assert not view.grab().isNull()
+
+
+def test_the_tree_grows_as_a_fresh_one(qtbot: QtBot) -> None:
+    """Event by event in place, and all at once: the same tree."""
+    for make in RECORDINGS.values():
+        events = make().events[:400]
+        view, fresh = TraceView(), TraceView()
+        qtbot.addWidget(view)
+        qtbot.addWidget(fresh)
+        state = ConversationState()
+        for event in events:
+            state = fold(state, event)
+            view.set_state(state)
+        fresh.set_state(state)
+        assert names(view._model) == names(fresh._model)
+        assert len(names(fresh._model)) > len(state.path())
+
+
+def test_what_the_tabs_show(qtbot: QtBot) -> None:
+    view = TraceView()
+    qtbot.addWidget(view)
+    view.resize(500, 700)
+    view.show()
+    state = fold_all(recordings.short_chat().events)
+    view.set_state(state)
+    step = state.path()[-1].steps[0]
+    assert step.call is not None
+    run = step.tools[0]
+    view.reveal(run.call)
+    assert view.details.current == "tool"
+    assert run.result in view.details.page.full
+    view.reveal(f"{step.span}/prompt")
+    assert view.details.current == "prompt"
+    assert view.details.page.full
+    view.details.show_page("messages")
+    assert '"role": "user"' in view.details.page.full
+    view.details.copy()
+    assert QApplication.clipboard().text() == view.details.page.full
+    with qtbot.waitSignal(view.selected) as caught:
+        view.tree.setCurrentIndex(view._model.find(run.call))
+    assert caught.args == [run.call]
+    assert view.tree.currentIndex().data(KEY) == run.call
+
+
+def test_three_hundred_steps_stay_quick(qtbot: QtBot) -> None:
+    """A further event costs a frame at most on any machine that can show one."""
+    recording = recordings.long_run()
+    state = fold_all(recording.events[:-1])
+    view = TraceView()
+    qtbot.addWidget(view)
+    view.show()
+    view.set_state(state)
+    assert sum(len(turn.steps) for turn in state.turns) >= 300
+    began = time.perf_counter()
+    view.set_state(fold(state, recording.events[-1]))
+    assert time.perf_counter() - began < 0.5
+
+
+def test_approval_and_examples(qtbot: QtBot) -> None:
+    view = ChatView()
+    qtbot.addWidget(view)
+    view.resize(800, 700)
+    view.show()
+    with qtbot.waitSignal(view.examplePicked) as picked:
+        qtbot.mouseClick(view.findChild(QAbstractButton, "example0"), Qt.MouseButton.LeftButton)
+    assert picked.args is not None
+    assert "17*23" in picked.args[0]
+    state = fold_all(recordings.waiting_for_approval().events)
+    view.set_state(state)
+    runs = [run for turn in state.turns for step in turn.steps for run in step.tools]
+    waiting = next(run for run in runs if run.waiting)
+
+    def shown() -> list[QAbstractButton]:
+        return [b for b in view.findChildren(QAbstractButton, "allowOnce") if b.isVisible()]
+
+    qtbot.waitUntil(lambda: bool(shown()))
+    with qtbot.waitSignal(view.decided) as decided:
+        qtbot.mouseClick(shown()[0], Qt.MouseButton.LeftButton)
+    assert decided.args is not None
+    assert decided.args[:2] == [waiting.call, "once"]
