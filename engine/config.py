@@ -159,7 +159,7 @@ class ModelConfig:
             norm_topk_prob=bool(text.get("norm_topk_prob", True)),
             routed_scaling_factor=_number(text, "routed_scaling_factor", 0.0, 1e4, 1.0),
             rms_norm_eps=_number(text, "rms_norm_eps", 1e-12, 1.0, 1e-6),
-            rope_theta=_number(_rope(text), "rope_theta", 1.0, 1e12, text.get("rope_theta", 1e4)),
+            rope_theta=_number(_rope(text), "rope_theta", 1.01, 1e12, text.get("rope_theta", 1e4)),
             rope_interleaved=bool(text.get("rope_interleave", True)),
             yarn=_yarn(text),
             tie_word_embeddings=bool(text.get("tie_word_embeddings", False)),
@@ -177,7 +177,11 @@ def read_json(path: Path, limit: int = _MAX_CONFIG_BYTES) -> dict[str, Any]:
     """A JSON object from an untrusted file of bounded size. Raises CheckpointError."""
     try:
         if path.stat().st_size > limit:
-            raise CheckpointError("config_absurd", f"{path.name} is larger than {limit >> 20} MiB")
+            raise CheckpointError(
+                "config_absurd",
+                f"{path.name} is larger than {limit >> 20} MiB",
+                "download the file again",
+            )
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise CheckpointError(
@@ -192,7 +196,9 @@ def read_json(path: Path, limit: int = _MAX_CONFIG_BYTES) -> dict[str, Any]:
             "config_damaged", f"{path.name} is not JSON: {error}", "download the file again"
         ) from error
     if not isinstance(value, dict):
-        raise CheckpointError("config_damaged", f"{path.name} does not hold an object")
+        raise CheckpointError(
+            "config_damaged", f"{path.name} does not hold an object", "download the file again"
+        )
     return value
 
 

@@ -25,6 +25,7 @@ from engine.errors import CheckpointError
 INDEX = "model.safetensors.index.json"
 _MAX_HEADER = 100 << 20  # the format's own limit
 _MAX_INDEX = 256 << 20
+_AGAIN = "download the file again"
 
 DTYPES: dict[str, tuple[torch.dtype, int]] = {
     "F64": (torch.float64, 8),
@@ -212,28 +213,44 @@ def shard_names(folder: Path) -> dict[str, str]:
         return {f"\0{i}": file for i, file in enumerate(files)}
     weight_map = read_json(index, limit=_MAX_INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError("config_damaged", f"{INDEX} has no weight_map")
+        raise CheckpointError("config_damaged", f"{INDEX} has no weight_map", _AGAIN)
     for name, file in weight_map.items():
         # A file name from an untrusted index must stay inside the folder.
-        if not isinstance(file, str) or Path(file).name != file or file in ("", ".", ".."):
+        if (
+            not isinstance(file, str)
+            or Path(file).name != file
+            or file in ("", ".", "..")
+            or not (_sendable(file) and _sendable(name))
+        ):
             raise CheckpointError(
-                "index_unsafe", f"{INDEX} sends {name[:80]} to {str(file)[:80]!r}"
+                "index_unsafe",
+                f"{INDEX} sends {name[:80]!a} to {ascii(file)[:80]}",
+                "do not use this folder; download the model from its publisher",
             )
     return weight_map
 
 
 def _entry(path: Path, name: str, value: object, base: int) -> TensorEntry:
+    if not _sendable(name):
+        raise _damaged(path, f"a tensor has the impossible name {name[:80]!a}")
     if not isinstance(value, dict):
         raise _damaged(path, f"tensor {name[:80]} is not described by an object")
     kind, shape, offsets = (value.get(k) for k in ("dtype", "shape", "data_offsets"))
-    if kind not in DTYPES:
-        raise _damaged(path, f"tensor {name[:80]} has the unknown dtype {str(kind)[:20]!r}")
+    if not isinstance(kind, str) or kind not in DTYPES:
+        raise _damaged(path, f"tensor {name[:80]} has the unknown dtype {ascii(kind)[:20]}")
     if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2 or len(shape) > 8:
+        raise _damaged(path, f"tensor {name[:80]} has an impossible shape or place")
+    if math.prod(side or 1 for side in shape) >= 1 << 62:  # empty, yet too wide for strides
         raise _damaged(path, f"tensor {name[:80]} has an impossible shape or place")
     begin, end = offsets
     if end - begin != math.prod(shape) * DTYPES[kind][1]:
         raise _damaged(path, f"tensor {name[:80]} of {shape} {kind} has {end - begin} bytes")
     return TensorEntry(name, kind, tuple(shape), path.name, base + begin, base + end)
+
+
+def _sendable(name: str) -> bool:
+    """Whether a name can stand in a path and in a report: no zero byte, no lone surrogate."""
+    return not any(c == "\0" or 0xD800 <= ord(c) < 0xE000 for c in name)
 
 
 def _naturals(value: object) -> TypeGuard[list[int]]:
@@ -248,4 +265,4 @@ def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _damaged(path: Path, what: str, code: str = "shard_damaged") -> CheckpointError:
-    return CheckpointError(code, f"{path.name} is damaged: {what}", "download the file again")
+    return CheckpointError(code, f"{path.name} is damaged: {what}", _AGAIN)

@@ -95,7 +95,7 @@ def _read_shards(folder: Path, findings: _Findings) -> tuple[list[Shard], dict[s
         findings.error(error)
         return [], {}
     shards: list[Shard] = []
-    entries: dict[str, TensorEntry] = {}
+    by_file: dict[str, dict[str, TensorEntry]] = {}
     for file in sorted(set(names.values())):
         try:
             shard = read_shard(folder / file, allow_truncated=True)
@@ -105,11 +105,18 @@ def _read_shards(folder: Path, findings: _Findings) -> tuple[list[Shard], dict[s
         if shard.truncated:
             findings.add("shard_truncated", f"{file} is cut off at {shard.size:,} bytes", _DOWNLOAD)
         shards.append(shard)
-        entries |= shard.entries
-    if (folder / INDEX).exists():
+        by_file[file] = shard.entries
+    entries: dict[str, TensorEntry] = {}
+    if not (folder / INDEX).exists():
+        for found in by_file.values():
+            entries |= found
+    else:
+        # Loading believes the index, so what it does not name is not there.
         for name, file in names.items():
-            entry = entries.get(name)
-            if entry is None or entry.file != file:
+            entry = by_file.get(file, {}).get(name)
+            if entry is not None:
+                entries[name] = entry
+            elif file in by_file:
                 findings.add(
                     "index_wrong",
                     f"the index says {name} is in {file}, but it is not",

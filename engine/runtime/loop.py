@@ -21,7 +21,7 @@ from engine.protocol import PROTOCOL, EngineStatus, ErrorBody, LoadRequest, Load
 from engine.runtime.defaults import read_defaults
 from engine.runtime.engine import Engine, TextEnds
 from engine.runtime.runner import Runner
-from engine.scheduler.scheduler import queue_full
+from engine.scheduler.scheduler import context_exceeded, queue_full
 from engine.text.chat_template import ChatTemplate
 from engine.text.tokenizer import Tokenizer
 from engine.types import Broke, LoadedText, Request
@@ -119,6 +119,9 @@ class EngineThread:
         model = self._model
         if model is None:
             raise _no_model(self._state)
+        count, context = len(request.prompt.token_ids), model.text.context_length
+        if count >= context:
+            raise context_exceeded(count, context)
         scheduler = model.engine.scheduler
         waiting = len(scheduler.waiting) + len(self._arriving)
         if waiting >= scheduler.limits.waiting:

@@ -63,25 +63,24 @@ def _draw(logits: Tensor, params: SamplingParams, rng: torch.Generator) -> int:
     if not params.top_k and not params.min_p and params.top_p >= 1:
         return int(torch.multinomial(probs, 1, generator=rng))
     count = min(params.top_k or probs.shape[-1], probs.shape[-1])
-    head = probs.topk(min(count, _HEAD))
-    if _cut(head.values, count, params) == head.values.shape[-1] < count:
+    head = probs.topk(count if params.top_k else min(count, _HEAD))
+    # What top-k and min-p left is the whole for top-p, also where only a part of it is sorted.
+    whole = head.values if params.top_k else probs
+    total = whole[whole >= params.min_p * head.values[0]].sum()
+    if _cut(head.values, total, params) == head.values.shape[-1] < count:
         head = probs.topk(count)
-    kept = max(_cut(head.values, count, params), 1)
+    kept = max(_cut(head.values, total, params), 1)
     place = torch.multinomial(head.values[:kept], 1, generator=rng)
     return int(head.indices[place])
 
 
-def _cut(values: Tensor, count: int, params: SamplingParams) -> int:
-    """How many of the descending `values` stay."""
+def _cut(values: Tensor, total: Tensor, params: SamplingParams) -> int:
+    """How many of the descending `values` stay; `total` is what top-p takes its share of."""
     keep = torch.ones_like(values, dtype=torch.bool)
     if params.min_p > 0:
         keep &= values >= params.min_p * values[0]
     if params.top_p < 1:
-        # What top-k and min-p left is the whole for top-p. A partial head of an unlimited list
-        # has its total from the full distribution, which is 1.
-        partial = params.top_k == 0 and params.min_p == 0 and values.shape[-1] < count
         left = values * keep
-        total = torch.ones(()) if partial else left.sum()
         before = left.cumsum(-1) - left
         keep &= before < params.top_p * total
     return int(keep.sum())

@@ -15,6 +15,7 @@ from starlette.types import Receive
 
 from engine.errors import Aborted, RequestError, ResourceError
 from engine.protocol import ChatRequest
+from engine.scheduler.scheduler import context_exceeded
 from engine.server.chunks import ChunkWriter, collect
 from engine.server.replies import json_reply, read_body
 from engine.text.tool_call import ToolSpec
@@ -106,11 +107,7 @@ def _prepare(loaded: LoadedText, chat: ChatRequest, loop: asyncio.AbstractEventL
     prompt = loaded.template.render(chat.messages, chat.tools)
     count, context = len(prompt.token_ids), loaded.context_length
     if count >= context:
-        raise RequestError(
-            "context_exceeded",
-            f"the prompt has {count:,} tokens, the model's context holds {context:,}",
-            "shorten the conversation or start a new one",
-        )
+        raise context_exceeded(count, context)
     inbox: asyncio.Queue[Emission] = asyncio.Queue()
 
     def sink(emission: Emission) -> None:

@@ -208,7 +208,6 @@ def test_an_accepted_config_has_angles(
     assert angles(raw, theta, factor=factor, beta_fast=fast, beta_slow=slow).isfinite().all()
 
 
-@pytest.mark.xfail(strict=True, reason="theta 1 passes the check, then YaRN divides by its log")
 def test_the_least_theta_has_angles_or_is_refused(raw: dict[str, Any]) -> None:
     try:
         assert angles(raw, 1.0, factor=40.0).isfinite().all()

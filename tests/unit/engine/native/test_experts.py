@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 
@@ -101,9 +102,11 @@ def test_abort_in_the_middle(pool: _kernels.Experts) -> None:
     tickets = [submit(pool, call) for _ in range(3)]
     assert not tickets[-1].done
     pool.abort()
-    for ticket in tickets:
-        with pytest.raises(_kernels.AbortedError):
+    for ticket in tickets[:-1]:  # on a busy machine the first may be done by now
+        with contextlib.suppress(_kernels.AbortedError):
             pool.wait(ticket)
+    with pytest.raises(_kernels.AbortedError):
+        pool.wait(tickets[-1])
     assert np.array_equal(pool.wait(submit(pool, short)), want)
 
 

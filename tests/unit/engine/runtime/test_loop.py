@@ -316,9 +316,6 @@ def test_closing_ends_what_runs(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [CONTEXT, CONTEXT + 1])
-@pytest.mark.xfail(
-    strict=True, raises=(queue.Empty, AssertionError), reason="the length is only asserted here"
-)
 def test_a_prompt_longer_than_the_context_is_a_typed_error(
     bench: Bench, length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,9 +111,6 @@ WIDE = -torch.arange(4096, dtype=torch.float32) / 4096
 """More candidates than are sorted at first, nearly even, in descending order."""
 
 
-OF_HEAD = "top-p is taken of the 1,024 sorted candidates, not of all that top-k or min-p left"
-
-
 def _binned(values: list[int] | list[float]) -> list[float]:
     return [sum(values[at : at + 256]) for at in range(0, len(values), 256)]
 
@@ -126,14 +123,8 @@ def _binned(values: list[int] | list[float]) -> list[float]:
         SamplingParams(top_k=2000),
         SamplingParams(min_p=0.5),
         SamplingParams(min_p=0.5, top_k=500),
-        pytest.param(
-            SamplingParams(min_p=0.1, top_p=0.5),
-            marks=pytest.mark.xfail(strict=True, reason=OF_HEAD),
-        ),
-        pytest.param(
-            SamplingParams(top_k=2000, top_p=0.5),
-            marks=pytest.mark.xfail(strict=True, reason=OF_HEAD),
-        ),
+        SamplingParams(min_p=0.1, top_p=0.5),
+        SamplingParams(top_k=2000, top_p=0.5),
     ],
     ids=named,
 )
