@@ -63,3 +63,12 @@ class EngineLost(SelenographError):
 
     kind = "engine_lost"
     http_status = 502
+
+
+def context_exceeded(tokens: int, context: int) -> RequestError:
+    """Of a prompt that leaves no room for a reply."""
+    return RequestError(
+        "context_exceeded",
+        f"the prompt has {tokens:,} tokens, the model's context holds {context:,}",
+        "shorten the conversation or start a new one",
+    )

@@ -200,7 +200,7 @@ class MainWindow(QMainWindow):
 
     def new_conversation(self) -> None:
         """An empty page; the conversation is made when something is sent."""
-        self._conversation = ""
+        self._conversation = self._draft_folder = ""
         self.composer.show_conversation("")
         self.sidebar.select("")
         self.bridge.show_nothing()

@@ -257,7 +257,6 @@ QTabBar::tab {{ background: transparent; color: {t.muted}; padding: 6px 10px; bo
   border-bottom: 2px solid transparent; }}
 QTabBar::tab:selected {{ color: {t.text}; border-bottom: 2px solid {t.accent}; }}
 QTabBar QToolButton {{ padding: 0; border-radius: 0; }}
-QComboBox::drop-down {{ border: 0; width: 18px; }}
 QTabBar::tab:hover {{ color: {t.text}; }}
 QStatusBar {{ background: {t.window}; color: {t.muted}; border-top: 1px solid {t.border}; }}
 QStatusBar::item {{ border: 0; }}

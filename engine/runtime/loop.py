@@ -15,13 +15,13 @@ import psutil
 import torch
 
 from engine.config import ModelConfig
-from engine.errors import Aborted, RequestError, ResourceError, SelenographError
+from engine.errors import Aborted, RequestError, ResourceError, SelenographError, context_exceeded
 from engine.model.loader import load_model
 from engine.protocol import PROTOCOL, EngineStatus, ErrorBody, LoadRequest, LoadState
 from engine.runtime.defaults import read_defaults
 from engine.runtime.engine import Engine, TextEnds
 from engine.runtime.runner import Runner
-from engine.scheduler.scheduler import context_exceeded, queue_full
+from engine.scheduler.scheduler import queue_full
 from engine.text.chat_template import ChatTemplate
 from engine.text.tokenizer import Tokenizer
 from engine.types import Broke, LoadedText, Request

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from engine.errors import RequestError, ResourceError
+from engine.errors import ResourceError
 from engine.scheduler.sequence import Sequence
 from engine.types import Request
 
@@ -70,15 +70,6 @@ class Scheduler:
     def finish(self, sequence: Sequence) -> None:
         """Take a sequence out of the running set."""
         self.running.remove(sequence)
-
-
-def context_exceeded(tokens: int, context: int) -> RequestError:
-    """Of a prompt that leaves no room for a reply."""
-    return RequestError(
-        "context_exceeded",
-        f"the prompt has {tokens:,} tokens, the model's context holds {context:,}",
-        "shorten the conversation or start a new one",
-    )
 
 
 def queue_full(waiting: int) -> ResourceError:

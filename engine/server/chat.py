@@ -13,9 +13,8 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive
 
-from engine.errors import Aborted, RequestError, ResourceError
+from engine.errors import Aborted, RequestError, ResourceError, context_exceeded
 from engine.protocol import ChatRequest
-from engine.scheduler.scheduler import context_exceeded
 from engine.server.chunks import ChunkWriter, collect
 from engine.server.replies import json_reply, read_body
 from engine.text.tool_call import ToolSpec

@@ -9,7 +9,15 @@ from PySide6.QtGui import QFontMetrics, QGuiApplication, QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QProgressBar, QVBoxLayout, QWidget
 
 from ui.chat.markdown import code_html, to_html
-from ui.chat.row_base import Card, ChatActions, RowWidget, button, label, line
+from ui.chat.row_base import (
+    Card,
+    ChatActions,
+    RowWidget,
+    button,
+    label,
+    line,
+    natural_height,
+)
 from ui.chat.rows import (
     FooterRow,
     ReasoningRow,
@@ -92,7 +100,7 @@ class UserWidget(RowWidget):
         else:
             tools = self._tools.sizeHint().width() + 8
             self._text.setFixedHeight(self._text.height_at(max(inner - tools, 60)))
-        return _natural(self)
+        return natural_height(self)
 
     def _set_editing(self, editing: bool, tell: bool = True) -> None:
         self._text.setVisible(not editing)
@@ -189,7 +197,7 @@ class ReasoningWidget(RowWidget):
     def height_at(self, width: int) -> int:
         if self._opened:
             self._text.setFixedHeight(self._text.height_at(self._card.inner_width(width)))
-        return _natural(self)
+        return natural_height(self)
 
     def _toggle(self) -> None:
         self.actions_.toggled.emit(self.key, not self._opened)
@@ -210,7 +218,7 @@ class TextWidget(RowWidget):
 
     def height_at(self, width: int) -> int:
         self._text.setFixedHeight(self._text.height_at(width))
-        return _natural(self)
+        return natural_height(self)
 
 
 class CodeWidget(RowWidget):
@@ -239,7 +247,7 @@ class CodeWidget(RowWidget):
 
     def height_at(self, width: int) -> int:
         self._text.setFixedHeight(self._text.height_at(self._card.inner_width(width)))
-        return _natural(self)
+        return natural_height(self)
 
 
 class WaitWidget(RowWidget):
@@ -271,7 +279,7 @@ class WaitWidget(RowWidget):
         self._what.setText(text)
 
     def height_at(self, width: int) -> int:
-        return _natural(self)
+        return natural_height(self)
 
 
 class TroubleWidget(RowWidget):
@@ -313,7 +321,7 @@ class TroubleWidget(RowWidget):
 
     def height_at(self, width: int) -> int:
         self._message.setFixedHeight(self._message.height_at(self._card.inner_width(width)))
-        return _natural(self)
+        return natural_height(self)
 
 
 class FooterWidget(RowWidget):
@@ -345,7 +353,7 @@ class FooterWidget(RowWidget):
         self._summary.setText(row.summary)
 
     def height_at(self, width: int) -> int:
-        return _natural(self)
+        return natural_height(self)
 
     def _copy_answer(self) -> None:
         if self._row is not None:
@@ -360,14 +368,6 @@ def _wrap(row: QWidget, content: QWidget) -> None:
     column = QVBoxLayout(row)
     column.setContentsMargins(0, 4, 0, 4)
     column.addWidget(content)
-
-
-def _natural(row: QWidget) -> int:
-    layout = row.layout()
-    assert layout is not None
-    layout.invalidate()
-    layout.activate()
-    return layout.sizeHint().height()
 
 
 def _paragraphs(*texts: str) -> str:

@@ -44,6 +44,23 @@ class RowWidget(QWidget):
         raise NotImplementedError
 
 
+def natural_height(row: QWidget) -> int:
+    """The height a row's layouts ask for now.
+
+    What was shown or hidden a moment ago reaches the layouts around it by posted events only, so
+    they are brought up to date here, the innermost first.
+    """
+    for child in (*reversed(row.findChildren(QWidget)), row):
+        layout = child.layout()
+        if layout is not None:
+            layout.invalidate()
+            layout.activate()
+            child.updateGeometry()
+    outer = row.layout()
+    assert outer is not None
+    return outer.sizeHint().height()
+
+
 class Card(QFrame):
     """A framed column. ``role`` picks its look in the style sheet."""
 

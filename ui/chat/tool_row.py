@@ -10,7 +10,16 @@ from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QLineEdit, QVBoxLayout, QWidget
 
 from ui.chat.message_rows import HeaderButton
-from ui.chat.row_base import Card, ChatActions, RowWidget, button, label, line, set_label_role
+from ui.chat.row_base import (
+    Card,
+    ChatActions,
+    RowWidget,
+    button,
+    label,
+    line,
+    natural_height,
+    set_label_role,
+)
 from ui.chat.rows import Row, ToolRow, seconds
 from ui.chat.text_widgets import PlainText
 from ui.theme import Theme
@@ -133,11 +142,7 @@ class ToolWidget(RowWidget):
         for text in (self._arguments, self._result):
             if text.isVisibleTo(self):
                 text.setFixedHeight(text.height_at(inner))
-        layout = self.layout()
-        assert layout is not None
-        layout.invalidate()
-        layout.activate()
-        return layout.sizeHint().height()
+        return natural_height(self)
 
     def _state(self, row: ToolRow) -> tuple[str, str]:
         run = row.run
