@@ -131,3 +131,24 @@ def test_approval_and_examples(qtbot: QtBot) -> None:
         qtbot.mouseClick(shown()[0], Qt.MouseButton.LeftButton)
     assert decided.args is not None
     assert decided.args[:2] == [waiting.call, "once"]
+
+
+@pytest.mark.parametrize("name", ["short", "rich", "asking", "lost"])
+def test_rows_are_as_high_as_fresh_ones(qtbot: QtBot, qapp: QApplication, name: str) -> None:
+    """Rows that opened, asked and closed while a run went on leave no empty space behind."""
+    live, fresh = ChatView(), ChatView()
+    for view in (live, fresh):
+        qtbot.addWidget(view)
+        view.resize(800, 2400)
+        view.show()
+    state = ConversationState()
+    for event in RECORDINGS[name]().events:
+        state = fold(state, event)
+        live.set_state(state)
+        qapp.processEvents()
+    fresh.set_state(state)
+    qapp.processEvents()
+    keys = [key for key in fresh._list._heights if fresh._list.widget_of(key) is not None]
+    assert keys
+    heights = {key: live._list._heights.get(key) for key in keys}
+    assert heights == {key: fresh._list._heights[key] for key in keys}
