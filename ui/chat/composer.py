@@ -31,7 +31,7 @@ class Editor(QPlainTextEdit):
         super().__init__()
         self.setObjectName("composer")
         self.setAccessibleName(self.tr("Message"))
-        self.setPlaceholderText(self.tr("Ask something…  Enter sends, Shift+Enter breaks the line"))
+        self.setPlaceholderText(self.tr("Ask something… (Enter sends)"))
         self.setTabChangesFocus(True)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.setAcceptDrops(False)  # dropped folders belong to the composer

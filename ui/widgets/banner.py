@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from ui.chat.row_base import Card, button, label
+
+_NARROW = 560
 
 
 class Banner(Card):
@@ -27,8 +30,10 @@ class Banner(Card):
         words.setSpacing(2)
         words.addWidget(self.message)
         words.addWidget(self.hint)
-        self._line = QHBoxLayout()
+        self._buttons = QHBoxLayout()
+        self._line = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._line.addLayout(words, 1)
+        self._line.addLayout(self._buttons)
         self.column.addLayout(self._line)
         self.setAccessibleName(f"{message} {hint}")
 
@@ -38,7 +43,14 @@ class Banner(Card):
         """Offer something to do."""
         made = button(text, name, tip, role)
         made.clicked.connect(lambda: work())
-        self._line.addWidget(made)
+        self._buttons.addWidget(made)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Where it is narrow, the buttons go below the words."""
+        super().resizeEvent(event)
+        narrow = event.size().width() < _NARROW
+        kinds = QBoxLayout.Direction
+        self._line.setDirection(kinds.TopToBottom if narrow else kinds.LeftToRight)
 
 
 class BannerColumn(QWidget):
