@@ -1,4 +1,4 @@
-"""The mixture layer: a sigmoid router, routed experts elsewhere, the shared expert here.
+"""The mixture layer: a sigmoid router, routed experts and the shared expert side by side.
 
 DeepSeek-V3 (arXiv:2412.19437), section 2.1.2: the correction bias only *chooses*; weights come
 from the unbiased scores.
@@ -6,7 +6,9 @@ from the unbiased scores.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from engine.config import ModelConfig
 from engine.experts.base import ExpertBackend
-from engine.model.layers import SwiGLU
+from engine.experts.device import Device, Inline
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +51,25 @@ class Router:
         return left.flatten(-2)  # [T, G, E/G] -> [T, E]
 
 
+_HERE = Inline()
+
+
 @dataclass(frozen=True, slots=True)
 class MixtureOfExperts:
     """Route, submit, do the shared expert meanwhile, wait, add."""
 
     router: Router
-    shared: SwiGLU | None
+    shared: Callable[[Tensor], Tensor] | None
     experts: ExpertBackend
+    device: Device = _HERE
+    """Who computes the shared expert; by default the calling thread, between submit and wait."""
 
     def __call__(self, layer: int, x: Tensor) -> Tensor:
         """[T, H] -> [T, H]"""
         ids, weights = self.router(x)
         ticket = self.experts.submit(layer, x.contiguous(), ids, weights.contiguous())
-        shared = self.shared(x) if self.shared is not None else None
+        if self.shared is None:
+            return self.experts.wait(ticket).to(x.dtype)
+        shared = self.device.compute(f"shared {layer}", partial(self.shared, x))
         routed = self.experts.wait(ticket).to(x.dtype)
-        return routed if shared is None else shared + routed
+        return shared.value() + routed
