@@ -1,8 +1,8 @@
 """The shape of a model, read from a checkpoint's ``config.json``.
 
 Families are told apart by what the file says, never by its folder's name: ``kimi_k2``,
-``deepseek_v3`` (also Moonlight, which has no query down-projection), and the wrapper configs that
-keep the text model under ``text_config``.
+``deepseek_v3`` (also Moonlight, which has no query down-projection), ``glm4_moe_lite``, and the
+wrapper configs that keep the text model under ``text_config``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from engine.errors import CheckpointError
 
-SUPPORTED = ("kimi_k2", "deepseek_v3")
+Family = Literal["kimi_k2", "deepseek_v3", "glm4_moe_lite"]
+SUPPORTED: tuple[Family, ...] = ("kimi_k2", "deepseek_v3", "glm4_moe_lite")
 _MAX_CONFIG_BYTES = 4 << 20
 
 _LIMITS: dict[str, tuple[int, int]] = {
@@ -49,17 +50,25 @@ class YarnScaling:
 
 @dataclass(frozen=True, slots=True)
 class Quantisation:
-    """How routed experts are stored: symmetric INT4 in groups along the input dimension."""
+    """How weights are stored that are not plain floats.
 
+    ``int4``: routed experts only, symmetric, one scale per `group_size` columns. ``fp8``: every
+    linear layer but router and head in e4m3, one scale per square of `group_size` rows and columns.
+    """
+
+    format: Literal["int4", "fp8"]
     bits: int
     group_size: int
+
+    def __str__(self) -> str:
+        return f"{self.format} {'g' if self.format == 'int4' else 'b'}{self.group_size}"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """Sizes and constants of one model; names follow the published configuration."""
 
-    family: Literal["kimi_k2", "deepseek_v3"]
+    family: Family
     prefix: str
     """What stands before ``model.`` and ``lm_head`` in tensor names, e.g. ``language_model.``."""
     hidden_size: int
@@ -139,18 +148,12 @@ class ModelConfig:
         topk_group = _integer(text, "topk_group", 1, groups, default=1)
         if top_k > experts // groups * topk_group:
             raise _absurd("num_experts_per_tok", top_k, "no more than the chosen groups hold")
-        scoring = text.get("scoring_func", "sigmoid")
-        if scoring != "sigmoid":
-            raise CheckpointError(
-                "unsupported_config",
-                f"the router's scoring function is {scoring!r}",
-                "sigmoid scoring is supported",
-            )
+        _require_sigmoid(text)
         return cls(
             family=family,
             prefix=prefix,
             **sizes,
-            first_k_dense_replace=_integer(text, "first_k_dense_replace", 0, layers, default=0),
+            first_k_dense_replace=_dense_layers(text, layers),
             q_lora_rank=_optional_integer(text, "q_lora_rank", 1, 65_536),
             n_shared_experts=_integer(text, "n_shared_experts", 0, 64, default=0),
             n_group=groups,
@@ -175,22 +178,9 @@ def yarn_mscale(factor: float, mscale: float) -> float:
 
 def read_json(path: Path, limit: int = _MAX_CONFIG_BYTES) -> dict[str, Any]:
     """A JSON object from an untrusted file of bounded size. Raises CheckpointError."""
+    text = read_bounded(path, limit)
     try:
-        if path.stat().st_size > limit:
-            raise CheckpointError(
-                "config_absurd",
-                f"{path.name} is larger than {limit >> 20} MiB",
-                "download the file again",
-            )
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise CheckpointError(
-            "file_missing",
-            f"{path.name} is missing in {path.parent.name}",
-            "choose a folder that holds a downloaded model",
-        ) from None
-    except OSError as error:
-        raise CheckpointError("unreadable", f"{path.name}: {error.strerror or error}") from error
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(
             "config_damaged", f"{path.name} is not JSON: {error}", "download the file again"
@@ -202,6 +192,26 @@ def read_json(path: Path, limit: int = _MAX_CONFIG_BYTES) -> dict[str, Any]:
     return value
 
 
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The bytes of a file that is not larger than `limit`. Raises CheckpointError."""
+    try:
+        if path.stat().st_size > limit:
+            raise CheckpointError(
+                "config_absurd",
+                f"{path.name} is larger than {limit >> 20} MiB",
+                "download the file again",
+            )
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(
+            "file_missing",
+            f"{path.name} is missing in {path.parent.name}",
+            "choose a folder that holds a downloaded model",
+        ) from None
+    except OSError as error:
+        raise CheckpointError("unreadable", f"{path.name}: {error.strerror or error}") from error
+
+
 def _text_config(raw: dict[str, Any]) -> tuple[dict[str, Any], str]:
     inner = raw.get("text_config")
     if isinstance(inner, dict):
@@ -209,17 +219,41 @@ def _text_config(raw: dict[str, Any]) -> tuple[dict[str, Any], str]:
     return raw, ""
 
 
-def _family(text: dict[str, Any]) -> Literal["kimi_k2", "deepseek_v3"]:
+def _family(text: dict[str, Any]) -> Family:
     kind = text.get("model_type")
-    if kind == "kimi_k2":
-        return "kimi_k2"
-    if kind == "deepseek_v3":
-        return "deepseek_v3"
+    for family in SUPPORTED:
+        if kind == family:
+            return family
     raise CheckpointError(
         "unknown_architecture",
         f"the model type {kind!r} is not known",
         f"supported: {', '.join(SUPPORTED)} (also Moonlight)",
     )
+
+
+def _require_sigmoid(text: dict[str, Any]) -> None:
+    """A file may leave the function out: routing by a correction bias implies it."""
+    method = text.get("topk_method", "noaux_tc")
+    scoring = text.get("scoring_func", "sigmoid" if method == "noaux_tc" else None)
+    if scoring != "sigmoid" or method != "noaux_tc":
+        raise CheckpointError(
+            "unsupported_config",
+            f"the router's scoring function is {scoring!r}, its method {method!r}",
+            "sigmoid scoring with a correction bias (noaux_tc) is supported",
+        )
+
+
+def _dense_layers(text: dict[str, Any], layers: int) -> int:
+    """How many layers come before the first mixture, told in one of two ways."""
+    kinds = text.get("mlp_layer_types")
+    if kinds is None or "first_k_dense_replace" in text:
+        return _integer(text, "first_k_dense_replace", 0, layers, default=0)
+    if not isinstance(kinds, list) or len(kinds) != layers:
+        raise _absurd("mlp_layer_types", kinds, f"a list of {layers} kinds")
+    dense = kinds.index("sparse") if "sparse" in kinds else layers
+    if kinds != ["dense"] * dense + ["sparse"] * (layers - dense):
+        raise _absurd("mlp_layer_types", kinds, "dense layers, then sparse ones")
+    return dense
 
 
 def _absurd(name: str, value: object, want: str) -> CheckpointError:
@@ -289,15 +323,30 @@ def _quantisation(raw: dict[str, Any], text: dict[str, Any]) -> Quantisation | N
     quant = raw.get("quantization_config") or text.get("quantization_config")
     if not isinstance(quant, dict):
         return None
-    if quant.get("quant_method") != "compressed-tensors" or quant.get("format") not in (
-        None,
-        "pack-quantized",
-    ):
+    method = quant.get("quant_method")
+    if method == "fp8":
+        return _fp8(quant)
+    if method == "compressed-tensors" and quant.get("format") in (None, "pack-quantized"):
+        return _packed_int4(quant)
+    raise CheckpointError(
+        "unsupported_quantisation",
+        f"weights are stored as {method} {quant.get('format') or ''}",
+        "supported: compressed-tensors pack-quantized INT4, FP8 in blocks, bfloat16, float32",
+    )
+
+
+def _fp8(quant: dict[str, Any]) -> Quantisation:
+    kind, block = quant.get("fmt", "e4m3"), quant.get("weight_block_size")
+    if kind != "e4m3" or block != [128, 128]:
         raise CheckpointError(
             "unsupported_quantisation",
-            f"weights are stored as {quant.get('quant_method')} {quant.get('format') or ''}",
-            "supported: compressed-tensors pack-quantized INT4, bfloat16, float32",
+            f"weights are FP8 {str(kind)[:20]} with blocks of {str(block)[:40]}",
+            "supported: FP8 e4m3 in blocks of 128 x 128",
         )
+    return Quantisation("fp8", bits=8, group_size=128)
+
+
+def _packed_int4(quant: dict[str, Any]) -> Quantisation:
     groups = quant.get("config_groups")
     first = next(iter(groups.values()), None) if isinstance(groups, dict) and groups else None
     weights = first.get("weights") if isinstance(first, dict) else None
@@ -310,4 +359,4 @@ def _quantisation(raw: dict[str, Any], text: dict[str, Any]) -> Quantisation | N
             f"experts have {bits} bits in groups of {group}",
             "supported: symmetric INT4 in groups of 32",
         )
-    return Quantisation(bits=4, group_size=32)
+    return Quantisation("int4", bits=4, group_size=32)

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.checkpoint.mapped import INDEX
+from engine.checkpoint.headers import INDEX
 from engine.checkpoint.names import Expected, expected_tensors
 from engine.checkpoint.packed_int4 import quantise
 from engine.config import ModelConfig

@@ -10,6 +10,7 @@ from engine.config import ModelConfig
 
 Part = Literal["embeddings", "attention", "norms", "dense", "router", "shared", "experts"]
 FLOATS = ("BF16", "F32")
+"""Accepted for whatever is not quantised; the first is how it is published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,10 @@ def attention_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 
 def expected_tensors(config: ModelConfig) -> Iterator[Expected]:
-    """Everything that a complete checkpoint of this shape holds."""
+    """Everything that a complete checkpoint of this shape holds.
+
+    Layers that some families add for multi-token prediction are not needed and not asked for.
+    """
     vocab, hidden = config.vocab_size, config.hidden_size
     prefix = config.prefix
     yield _plain(f"{prefix}model.embed_tokens.weight", (vocab, hidden), "embeddings", 1 / vocab)
@@ -87,41 +91,61 @@ def _layer(config: ModelConfig, layer: int) -> Iterator[Expected]:
     for norm in ("input_layernorm", "post_attention_layernorm"):
         yield _plain(f"{at}{norm}.weight", (hidden,), "norms")
     for name, shape in attention_shapes(config).items():
-        yield _plain(f"{at}self_attn.{name}", shape, "norms" if len(shape) == 1 else "attention")
+        if len(shape) == 1:
+            yield _plain(f"{at}self_attn.{name}", shape, "norms")
+        else:
+            yield from _linear(config, f"{at}self_attn.{name}", (shape[0], shape[1]), "attention")
     if not config.is_moe(layer):
-        yield from _mlp(f"{at}mlp.", hidden, config.intermediate_size, "dense")
+        yield from _mlp(config, f"{at}mlp.", config.intermediate_size, "dense")
         return
     experts = config.n_routed_experts
     yield _plain(f"{at}mlp.gate.weight", (experts, hidden), "router")
-    yield _plain(f"{at}mlp.gate.e_score_correction_bias", (experts,), "router")
+    bias = f"{at}mlp.gate.e_score_correction_bias"
+    yield Expected(bias, (experts,), ("F32", "BF16"), "router", experts)
     if config.n_shared_experts:
         inner = config.moe_intermediate_size * config.n_shared_experts
-        yield from _mlp(f"{at}mlp.shared_experts.", hidden, inner, "shared")
+        yield from _mlp(config, f"{at}mlp.shared_experts.", inner, "shared")
     for expert in range(experts):
         yield from _expert(config, expert_prefix(config, layer, expert))
 
 
 def _expert(config: ModelConfig, at: str) -> Iterator[Expected]:
     share = config.num_experts_per_tok / config.n_routed_experts
+    quant = config.quantisation
     for name, (rows, columns) in expert_shapes(config).items():
-        if config.quantisation is None:
-            yield _plain(f"{at}{name}.weight", (rows, columns), "experts", share)
+        stem = f"{at}{name}.weight"
+        if quant is None or quant.format != "int4":
+            yield from _linear(config, stem, (rows, columns), "experts", share)
             continue
-        weights = rows * columns
-        group = config.quantisation.group_size
-        yield Expected(
-            f"{at}{name}.weight_packed", (rows, columns // 8), ("I32",), "experts", weights, share
-        )
-        yield Expected(
-            f"{at}{name}.weight_scale", (rows, columns // group), ("BF16",), "experts", 0, share
-        )
-        yield Expected(f"{at}{name}.weight_shape", (2,), ("I32", "I64"), "experts", 0, share)
+        packed, scale = (rows, columns // 8), (rows, columns // quant.group_size)
+        yield Expected(f"{stem}_packed", packed, ("I32",), "experts", rows * columns, share)
+        yield Expected(f"{stem}_scale", scale, ("BF16",), "experts", 0, share)
+        yield Expected(f"{stem}_shape", (2,), ("I32", "I64"), "experts", 0, share)
 
 
-def _mlp(at: str, hidden: int, inner: int, part: Part) -> Iterator[Expected]:
-    yield _plain(f"{at}gate_proj.weight", (inner, hidden), part)
-    yield _plain(f"{at}up_proj.weight", (inner, hidden), part)
-    yield _plain(f"{at}down_proj.weight", (hidden, inner), part)
+def _mlp(config: ModelConfig, at: str, inner: int, part: Part) -> Iterator[Expected]:
+    hidden = config.hidden_size
+    yield from _linear(config, f"{at}gate_proj.weight", (inner, hidden), part)
+    yield from _linear(config, f"{at}up_proj.weight", (inner, hidden), part)
+    yield from _linear(config, f"{at}down_proj.weight", (hidden, inner), part)
+
+
+def _linear(
+    config: ModelConfig, name: str, shape: tuple[int, int], part: Part, active: float = 1.0
+) -> Iterator[Expected]:
+    """A linear layer's matrix; with FP8 its scales, one per started block, follow."""
+    quant = config.quantisation
+    if quant is None or quant.format != "fp8":
+        yield _plain(name, shape, part, active)
+        return
+    scale = block_grid(shape, quant.group_size)
+    yield Expected(name, shape, ("F8_E4M3",), part, shape[0] * shape[1], active)
+    yield Expected(f"{name}_scale_inv", scale, ("F32",), part, 0, active)
+
+
+def block_grid(shape: tuple[int, int], side: int) -> tuple[int, int]:
+    """How many square blocks cover a matrix, downwards and across; the last may overhang."""
+    return -(-shape[0] // side), -(-shape[1] // side)
 
 
 def _plain(name: str, shape: tuple[int, ...], part: Part, active: float = 1.0) -> Expected:

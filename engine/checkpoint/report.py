@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from engine.checkpoint.mapped import INDEX, Shard, TensorEntry, read_shard, shard_names
+from engine.checkpoint.headers import INDEX, Shard, TensorEntry, read_shard, shard_names
 from engine.checkpoint.names import expected_tensors
 from engine.config import ModelConfig
 from engine.errors import CheckpointError
@@ -61,9 +61,7 @@ def inspect_folder(folder: Path) -> FolderReport:
             active += item.weights * item.active
             by_part[item.part] += entry.nbytes
             _check_entry(entry, item.shape, item.dtypes, findings)
-    for name in ("tiktoken.model", "tokenizer_config.json"):
-        if not (folder / name).is_file():
-            findings.add("file_missing", f"{name} is missing", _DOWNLOAD)
+    _check_text_files(folder, findings)
     quantisation = config.quantisation if config else None
     problems = findings.problems()
     return FolderReport(
@@ -79,9 +77,7 @@ def inspect_folder(folder: Path) -> FolderReport:
         bytes_by_part=dict(by_part),
         shards=len(shards),
         total_bytes=sum(s.size for s in shards),
-        expert_format=f"int{quantisation.bits} g{quantisation.group_size}"
-        if quantisation
-        else "plain",
+        expert_format=str(quantisation or "plain"),
         tokenizer=(folder / "tiktoken.model").is_file(),
         chat_template=(folder / "chat_template.jinja").is_file(),
         problems=problems,
@@ -123,6 +119,20 @@ def _read_shards(folder: Path, findings: _Findings) -> tuple[list[Shard], dict[s
                     "download index and shards of the same revision",
                 )
     return shards, entries
+
+
+def _check_text_files(folder: Path, findings: _Findings) -> None:
+    names = ["tiktoken.model", "tokenizer_config.json"]
+    if not (folder / names[0]).is_file() and (folder / "tokenizer.json").is_file():
+        findings.add(
+            "tokenizer_unsupported",
+            "the vocabulary is a tokenizer.json (of the tokenizers library), not tiktoken.model",
+            "the weights can be read, but text cannot be turned into tokens yet",
+        )
+        names.remove("tiktoken.model")
+    for name in names:
+        if not (folder / name).is_file():
+            findings.add("file_missing", f"{name} is missing", _DOWNLOAD)
 
 
 def _check_entry(
