@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("folder", type=Path)
     inspect.add_argument("--json", action="store_true", help="one JSON object")
     inspect.set_defaults(work=_inspect)
+    _add_make_model(commands)
     doctor = commands.add_parser("doctor", help="say what this machine has and what is missing")
     doctor.add_argument("--json", action="store_true", help="one JSON object")
     doctor.set_defaults(work=_doctor)
@@ -82,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--n", type=_positive, metavar="N", help="only the first N tasks")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     evaluate.set_defaults(work=_eval)
+    bench = commands.add_parser("bench", help="measure this machine, kernels and models")
+    bench.add_argument(
+        "rest", nargs=argparse.REMAINDER, metavar="...", help="what to measure; layer --help says"
+    )
+    bench.set_defaults(work=_bench)
     for command in commands.choices.values():
         # After the subcommand, too; there the default must not undo what stood before it.
         command.add_argument(
@@ -126,6 +132,36 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     serve.set_defaults(work=_serve)
 
 
+def _add_make_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    make = commands.add_parser(
+        "make-model", help="write a random checkpoint of a real model's shape, for trying and tests"
+    )
+    make.add_argument(
+        "shape",
+        help="k2-thinking, deepseek-v3, glm-4.7-flash, moonlight-16b-a3b, nano, or a config.json",
+    )
+    make.add_argument("out", type=Path, help="a folder that does not exist yet")
+    make.add_argument(
+        "--sparse", action="store_true", help="true headers, but holes (zeros) instead of weights"
+    )
+    make.add_argument(
+        "--fill-experts",
+        type=_natural,
+        default=0,
+        metavar="N",
+        help="with --sparse: random weights for the first N experts of each layer",
+    )
+    make.add_argument("--layers", type=_positive, metavar="N", help="fewer or more layers")
+    make.add_argument(
+        "--experts",
+        choices=("published", "int4"),
+        default="published",
+        help="int4: routed experts as K2 stores them, everything else as published",
+    )
+    make.add_argument("--seed", type=_natural, default=0, help="other random numbers")
+    make.set_defaults(work=_make_model)
+
+
 class _Version(argparse.Action):
     """Looks the version up only when it is asked for."""
 
@@ -140,6 +176,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must not be negative")
     return number
 
 
@@ -164,6 +207,15 @@ def _inspect(arguments: argparse.Namespace) -> int:
     return inspect(arguments.folder, as_json=arguments.json)
 
 
+def _make_model(arguments: argparse.Namespace) -> int:
+    if arguments.fill_experts and not arguments.sparse:
+        print("error: usage: --fill-experts needs --sparse", file=sys.stderr)
+        return USAGE
+    from app.terminal.make_model import make_model
+
+    return make_model(arguments)
+
+
 def _doctor(arguments: argparse.Namespace) -> int:
     from app.terminal.doctor import doctor
 
@@ -176,6 +228,12 @@ def _eval(arguments: argparse.Namespace) -> int:
     # The figures decide nothing here: an evaluation that ran to its end has succeeded.
     evaluation.run_eval(arguments.name, arguments.n, arguments.json)
     return ANSWERED
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from app.terminal.bench import bench
+
+    return bench(arguments.rest)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,7 @@ logits have a spread of about one, so that a wrong formula shows.
 
 from __future__ import annotations
 
-import base64
-import json
 import math
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,42 +21,9 @@ from engine.checkpoint.headers import INDEX
 from engine.checkpoint.names import Expected, expected_tensors
 from engine.checkpoint.packed_int4 import quantise
 from engine.config import ModelConfig
+from engine.making.vocabulary import CONTROL, word_ranks, write_json, write_text_files
 
 Family = Literal["kimi_k2", "deepseek_v3", "moonlight"]
-
-_TEMPLATE = Path(__file__).parent / "text" / "templates" / "kimi_k2.jinja"
-CONTROL = (
-    "[BOS]",
-    "[EOS]",
-    "<|im_end|>",
-    "<|im_user|>",
-    "<|im_assistant|>",
-    "<|start_header_id|>",
-    "<|end_header_id|>",
-    "[EOT]",
-    "<|im_system|>",
-    "<|tool_calls_section_begin|>",
-    "<|tool_calls_section_end|>",
-    "<|tool_call_begin|>",
-    "<|tool_call_argument_begin|>",
-    "<|tool_call_end|>",
-    "<|im_middle|>",
-    "<|media_begin|>",
-    "<|media_content|>",
-    "<|media_end|>",
-    "<|media_pad|>",
-    "<think>",
-    "</think>",
-    "[UNK]",
-    "[PAD]",
-)
-"""K2's control tokens in the order of their ids."""
-
-_WORDS = (
-    "the of and to in is that for it with as on be this are was at by from have not you an or "
-    "what which tool call name value number note file answer question reason step result model "
-    "token expert think read write search list python calculator expression code path query"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +50,11 @@ def write_tiny(
     """Write a checkpoint and return its folder. The same arguments give the same bytes."""
     shape = shape or TinyShape()
     folder.mkdir(parents=True, exist_ok=True)
-    ranks = _ranks()
+    ranks = word_ranks()
+    control = {name: len(ranks) + i for i, name in enumerate(CONTROL)}
     raw = _config(family, shape, len(ranks) + len(CONTROL), quantised)
-    _write_json(folder / "config.json", raw)
-    _write_text_files(folder, ranks)
+    write_json(folder / "config.json", raw)
+    write_text_files(folder, ranks, control)
     _write_weights(folder, ModelConfig.from_dict(raw), torch.Generator().manual_seed(seed))
     return folder
 
@@ -170,30 +135,6 @@ def _config(family: Family, shape: TinyShape, vocab: int, quantised: bool) -> di
     return config
 
 
-def _write_text_files(folder: Path, ranks: list[bytes]) -> None:
-    lines = (f"{base64.b64encode(r).decode()} {i}" for i, r in enumerate(ranks))
-    (folder / "tiktoken.model").write_text("\n".join(lines) + "\n")
-    first = len(ranks)
-    _write_json(
-        folder / "tokenizer_config.json",
-        {
-            "added_tokens_decoder": {
-                str(first + i): {"content": name, "special": name not in ("<think>", "</think>")}
-                for i, name in enumerate(CONTROL)
-            },
-            "bos_token": "[BOS]",
-            "eos_token": "[EOS]",
-            "pad_token": "[PAD]",
-            "unk_token": "[UNK]",
-        },
-    )
-    _write_json(
-        folder / "generation_config.json",
-        {"eos_token_id": first + CONTROL.index("<|im_end|>"), "temperature": 1.0},
-    )
-    shutil.copyfile(_TEMPLATE, folder / "chat_template.jinja")
-
-
 def _write_weights(folder: Path, config: ModelConfig, rng: torch.Generator) -> None:
     shards: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
     pending: tuple[Tensor, Tensor] | None = None
@@ -216,7 +157,7 @@ def _write_weights(folder: Path, config: ModelConfig, rng: torch.Generator) -> N
         save_file(tensors, folder / name, metadata={"format": "pt"})
     weight_map = {t: name for name, tensors in zip(names, shards, strict=True) for t in tensors}
     total = sum(t.nbytes for tensors in shards for t in tensors.values())
-    _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
+    write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
 def _shard_of(name: str, half: int) -> int:
@@ -239,20 +180,3 @@ def _dense(item: Expected, rng: torch.Generator) -> Tensor:
 
 def _normal(shape: tuple[int, ...], sigma: float, rng: torch.Generator) -> Tensor:
     return torch.randn(shape, generator=rng) * sigma
-
-
-def _ranks() -> list[bytes]:
-    """All bytes, then merges that build common words from the left, so every rank is reachable."""
-    ranks = [bytes([b]) for b in range(256)]
-    known = set(ranks)
-    for word in _WORDS.split():
-        for text in (word.encode(), b" " + word.encode()):
-            for end in range(2, len(text) + 1):
-                if text[:end] not in known:
-                    known.add(text[:end])
-                    ranks.append(text[:end])
-    return ranks
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", "utf-8")

@@ -149,3 +149,19 @@ def test_killed_and_continued(tmp_path: Path, after: float) -> None:
     if turn.status != "answered":
         again = selenograph(tmp_path, "run", QUESTION, "--yes", "--json")
         assert again.returncode == 0
+
+
+def test_a_random_model_is_made_inspected_and_refused_twice(tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    made = selenograph(tmp_path, "make-model", "nano", str(out), "--layers", "2")
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.strip() == str(out)
+    report = json.loads(selenograph(tmp_path, "inspect", str(out), "--json").stdout)
+    assert report["complete"]
+    assert (report["layers"], report["expert_format"]) == (2, "int4 g32")
+    again = selenograph(tmp_path, "make-model", "nano", str(out))
+    assert again.returncode == 1
+    assert again.stderr.startswith("error: exists")
+    assert selenograph(tmp_path, "make-model", "nonesuch", str(out)).returncode == 1
+    usage = selenograph(tmp_path, "make-model", "nano", str(out), "--fill-experts", "1")
+    assert usage.returncode == 2
