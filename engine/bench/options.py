@@ -1,0 +1,40 @@
+"""What a run was asked to measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.bench.shapes import K2_LAYER, LayerShape
+from engine.experts.native import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Where other engines are found; None leaves them out."""
+
+    kt_kernel: Path | None = None
+    """A Python that has kt-kernel."""
+    llama_bench: Path | None = None
+    gguf: Path | None = None
+    """A GGUF of the same shape as the measured model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """``seconds`` is what one comparison may take; ``tell`` hears what is being done."""
+
+    threads: tuple[int, ...]
+    isas: tuple[str, ...]
+    mode: Mode = "fast"
+    shape: LayerShape = K2_LAYER
+    experts: int = 88
+    seconds: float = 8.0
+    turn: float = 0.25
+    """Seconds of one turn: many tokens, short beside the machine's slower moods."""
+    ceiling_mebibytes: int = 1024
+    prompt: int = 512
+    model: Path | None = None
+    peers: Peers = field(default_factory=Peers)
+    tell: Callable[[str], None] = lambda text: None

@@ -1,0 +1,1 @@
+"""Other engines on the same shape: each in a process and an environment of its own."""
