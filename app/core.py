@@ -28,6 +28,7 @@ from app.state import ConversationState
 from app.store.db import Database
 from app.store.journal import ConversationSummary, Journal
 from app.tools.registry import Toolbox
+from engine.protocol import ExpertReport, HeatWindow
 
 Result = TypeVar("Result")
 
@@ -251,6 +252,10 @@ class Core:
     def stop_engine(self) -> Future[None]:
         return self._await(lambda: self._endpoints.stop_engine())
 
+    def experts(self, window: HeatWindow = "start") -> Future[ExpertReport | None]:
+        """Where the engine's experts are and how often each was chosen; None without an engine."""
+        return self._await(lambda: self._endpoints.experts(window))
+
     def engine_log(self) -> tuple[str, ...]:
         return self._endpoints.log()
 
@@ -271,16 +276,16 @@ class Core:
         self._hand_over(call, future)
         return future
 
-    def _await(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Future[None]:
-        future: Future[None] = Future()
+    def _await(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Future[Result]:
+        future: Future[Result] = Future()
 
         async def call() -> None:
             try:
-                await work()
+                result = await work()
             except Exception as error:
                 future.set_exception(error)
             else:
-                future.set_result(None)
+                future.set_result(result)
 
         def begin() -> None:
             if future.set_running_or_notify_cancel():

@@ -14,6 +14,7 @@ from app.engines.view import EngineView
 from app.errors import ConfigError, EngineLost
 from app.events import RunSettings
 from app.settings import Settings
+from engine.protocol import ExpertReport, HeatWindow
 
 _RESTART = "restart the engine, then resume"
 
@@ -42,6 +43,10 @@ class Endpoints:
     def log(self) -> tuple[str, ...]:
         """The engine's last lines."""
         return self._supervisor.log()
+
+    async def experts(self, window: HeatWindow) -> ExpertReport | None:
+        """Our engine's experts; None when it does not answer."""
+        return await self._supervisor.experts(window)
 
     async def find(self, run: RunSettings) -> Backend:
         """Raises ConfigError ``no_endpoint``, EngineLost, and what starting the engine raises."""

@@ -74,6 +74,7 @@ class MainWindow(QMainWindow):
         self._set_theme(current())
         self._restore_layout(self._core.settings.window)
         self._show_state(ConversationState())
+        self._show_endpoint(self._core.settings.run)
         self.show_notices()
         bridge.refresh_list()
 
@@ -180,6 +181,9 @@ class MainWindow(QMainWindow):
         self.trace.selected.connect(chat.reveal)
         self.engine.restart_asked.connect(self._restart_engine)
         self.engine.stop_asked.connect(lambda: bridge.then(core.stop_engine()))
+        self.engine.experts_wanted.connect(
+            lambda window: bridge.then(core.experts(window), self.engine.set_experts)
+        )
         for dock, name in ((self._trace_dock, "showTrace"), (self._engine_dock, "showEngine")):
             dock.visibilityChanged.connect(
                 lambda _=False, d=dock, n=name: self._actions[n].setChecked(not d.isHidden())
@@ -278,6 +282,7 @@ class MainWindow(QMainWindow):
 
     def _keep_run_settings(self, run: RunSettings) -> None:
         self._save_settings(run=run)
+        self._show_endpoint(run)
 
     def _save_settings(self, **values: object) -> None:
         try:
@@ -324,6 +329,11 @@ class MainWindow(QMainWindow):
         )
         self.banners.show_banner(banner)
 
+    def _show_endpoint(self, run: RunSettings) -> None:
+        """Tell the engine panel when another endpoint answers."""
+        names = {e.id: e.name or e.base_url for e in self._core.settings.endpoints}
+        self.engine.set_elsewhere(names.get(run.backend, ""))
+
     def _show_list(self, summaries: tuple[ConversationSummary, ...]) -> None:
         self._summaries = summaries
         self.sidebar.set_summaries(summaries, self._conversation)
@@ -340,6 +350,7 @@ class MainWindow(QMainWindow):
     def _open_log(self) -> None:
         self._engine_dock.show()
         self._engine_dock.raise_()
+        self.engine.show_log()
 
     def _trace_shown(self) -> None:
         if not self._trace_dock.isHidden():

@@ -9,8 +9,18 @@ from typing import Any, TypeVar
 import msgspec
 
 from app.backends import wire
+from app.engines.experts import check
 from app.errors import BackendError
-from engine.protocol import EngineEvent, EngineStatus, FolderReport, InspectRequest, LoadRequest
+from engine.protocol import (
+    EngineEvent,
+    EngineStatus,
+    ExpertReport,
+    FolderReport,
+    HeatWindow,
+    InspectRequest,
+    LoadRequest,
+    RequestTrace,
+)
 
 _NAME = "the engine"
 Reply = TypeVar("Reply")
@@ -39,6 +49,14 @@ class EngineClient:
 
     async def inspect(self, path: str) -> FolderReport:
         return await self._call("POST", "/engine/inspect", FolderReport, InspectRequest(path))
+
+    async def experts(self, window: HeatWindow = "start") -> ExpertReport:
+        """Where the experts are, and how often each was chosen since the load or of late."""
+        return check(await self._call("GET", f"/engine/experts?window={window}", ExpertReport))
+
+    async def trace(self, id: str) -> RequestTrace:
+        """The experts that a request chose. Raises BackendError for one that is not known."""
+        return await self._call("GET", f"/engine/trace/{id}", RequestTrace)
 
     async def events(self) -> AsyncIterator[EngineStatus]:
         """The status now and on every change, until the engine ends."""

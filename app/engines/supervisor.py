@@ -21,7 +21,14 @@ from app.engines.view import EngineView, Phase
 from app.errors import EngineLost, ResourceError, SelenographError
 from app.paths import folder_error
 from engine.errors import CheckpointError
-from engine.protocol import PROTOCOL, EngineStatus, LoadRequest, Ready
+from engine.protocol import (
+    PROTOCOL,
+    EngineStatus,
+    ExpertReport,
+    HeatWindow,
+    LoadRequest,
+    Ready,
+)
 
 _ROOT = Path(__file__).parents[2]
 """Where the packages lie: the child finds ``engine`` there whatever folder it is called from."""
@@ -70,6 +77,15 @@ class Supervisor:
     def log(self) -> tuple[str, ...]:
         """The last lines the engine wrote."""
         return tuple(self._lines)
+
+    async def experts(self, window: HeatWindow) -> ExpertReport | None:
+        """The running engine's report; None when there is no engine that answers."""
+        if self._client is None or self._view.phase != "ready":
+            return None
+        try:
+            return await self._client.experts(window)
+        except SelenographError:  # it is asked again anyway, and what ails it is in the view
+            return None
 
     # -- commands -----------------------------------------------------------------------------
 

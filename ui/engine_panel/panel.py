@@ -1,12 +1,25 @@
-"""The engine as it is now: state, model, speed, memory, log; restart and stop."""
+"""The engine as it is now: state, speed, memory, experts, log; restart and stop."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFormLayout, QPlainTextEdit, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QFormLayout,
+    QFrame,
+    QPlainTextEdit,
+    QProgressBar,
+    QScrollArea,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.engines.view import EngineView
+from engine.protocol import EngineStatus, ExpertReport
+from ui import words
 from ui.chat.row_base import button, label, line, set_label_role
+from ui.engine_panel.bars import Meter
+from ui.engine_panel.experts import ExpertsView
 from ui.theme import Theme
 
 PHASES = {
@@ -17,47 +30,62 @@ PHASES = {
     "lost": ("Stopped unexpectedly", "bad"),
     "failed": ("Failed", "bad"),
 }
-_ROWS = (
-    "State",
-    "Model",
-    "Numbers",
-    "Experts",
-    "Threads",
-    "Context",
-    "Memory",
-    "Prefill",
-    "Decode",
-    "Kept tokens",
-    "Process",
-)
+_ROWS = ("State", "Model", "Numbers", "Experts", "Threads", "Context", "Kept tokens", "Process")
 
 
 class EnginePanel(QWidget):
-    """Signals: ``restart_asked``, ``stop_asked``."""
+    """Signals: ``restart_asked``, ``stop_asked``, ``experts_wanted(window)``, which is to be
+    answered by :meth:`set_experts`.
+    """
 
     restart_asked = Signal()
     stop_asked = Signal()
+    experts_wanted = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("enginePanel")
         self.setMinimumWidth(320)
-        form = QFormLayout()
-        form.setHorizontalSpacing(16)
-        form.setVerticalSpacing(4)
+        self._view, self._elsewhere = EngineView(), ""
         self._values = {name: label() for name in _ROWS}
-        for name, value in self._values.items():
-            value.setObjectName(f"engine{name.replace(' ', '')}")
-            value.setWordWrap(True)
-            caption = label("muted")
-            caption.setText(self.tr(name))
-            form.addRow(caption, value)
         self._progress = QProgressBar()
         self._progress.setAccessibleName(self.tr("Loading"))
         self._progress.setRange(0, 1000)
         self._trouble = label("bad")
         self._trouble.setObjectName("engineTrouble")
         self._trouble.setWordWrap(True)
+        self.decode = Meter("engineDecode", self.tr("Writing (decode)"))
+        self.prefill = Meter("enginePrefill", self.tr("Reading (prefill)"))
+        self.ram = Meter("engineMemory", self.tr("Memory"))
+        self.gpu = Meter("engineGpu", self.tr("GPU memory"))
+        self.meters = (self.decode, self.prefill, self.ram, self.gpu)
+        self.experts = ExpertsView()
+        self.experts.wanted.connect(self.experts_wanted)
+        self._log = QPlainTextEdit()
+        self._log.setObjectName("engineLog")
+        self._log.setAccessibleName(self.tr("Engine log"))
+        self._log.setReadOnly(True)
+        self._log.setMaximumBlockCount(2000)
+        self._log.setPlaceholderText(self.tr("The log is empty."))
+        self.tabs = QTabWidget()
+        self.tabs.setObjectName("engineTabs")
+        self.tabs.addTab(self._overview(), self.tr("Now"))
+        self.tabs.addTab(_padded(self._log), self.tr("Log"))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.tabs)
+        self.set_view(EngineView())
+
+    def _overview(self) -> QScrollArea:
+        form = QFormLayout()
+        form.setHorizontalSpacing(16)
+        form.setVerticalSpacing(4)
+        for name, value in self._values.items():
+            value.setObjectName(f"engine{name.replace(' ', '')}")
+            value.setWordWrap(True)
+            caption = label("muted")
+            caption.setText(self.tr(name))
+            form.addRow(caption, value)
         restart = button(
             self.tr("Restart"),
             "restartEnginePanel",
@@ -66,26 +94,35 @@ class EnginePanel(QWidget):
         stop = button(self.tr("Stop"), "stopEngine", self.tr("End the engine process"))
         restart.clicked.connect(self.restart_asked)
         stop.clicked.connect(self.stop_asked)
-        self._log = QPlainTextEdit()
-        self._log.setObjectName("engineLog")
-        self._log.setAccessibleName(self.tr("Engine log"))
-        self._log.setReadOnly(True)
-        self._log.setMaximumBlockCount(2000)
-        self._log.setPlaceholderText(self.tr("The log is empty."))
-        column = QVBoxLayout(self)
+        page = QWidget()
+        column = QVBoxLayout(page)
         column.setContentsMargins(12, 12, 12, 12)
-        column.setSpacing(8)
+        column.setSpacing(12)
         column.addLayout(form)
         column.addWidget(self._progress)
         column.addWidget(self._trouble)
         column.addLayout(line(restart, stop, None))
-        column.addWidget(self._log, 1)
-        self.set_view(EngineView())
+        for meter in self.meters:
+            column.addWidget(meter)
+        column.addSpacing(4)
+        column.addWidget(self.experts)
+        column.addStretch(1)
+        area = QScrollArea()
+        area.setObjectName("engineOverview")
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setWidget(page)
+        return area
+
+    # -- what is shown
 
     def set_view(self, view: EngineView) -> None:
         """Show the engine's state."""
+        self._view = view
         status = view.status
         text, role = PHASES[view.phase]
+        text = self.tr(text)
         if view.restarts:
             text += self.tr(" (restarted {n} times)").format(n=view.restarts)
         self._values["State"].setText(text)
@@ -98,9 +135,6 @@ class EnginePanel(QWidget):
                 "Experts": status.experts or "–",
                 "Threads": str(status.threads or "–"),
                 "Context": f"{status.context_length:,} tokens" if status.context_length else "–",
-                "Memory": f"{status.resident_bytes / 2**20:,.0f} MiB",
-                "Prefill": _speed(status.prefill_tokens_per_s),
-                "Decode": _speed(status.decode_tokens_per_s),
                 "Kept tokens": f"{status.cached_tokens:,}",
                 "Process": f"{status.pid}",
             }
@@ -112,6 +146,21 @@ class EnginePanel(QWidget):
         trouble = " ".join(t for t in (view.message, view.hint) if t)
         self._trouble.setVisible(bool(trouble) and view.phase in ("lost", "failed"))
         self._trouble.setText(trouble)
+        self._show_meters(status)
+        self.experts.set_view(view, self._elsewhere)
+
+    def set_elsewhere(self, name: str) -> None:
+        """The endpoint that answers instead of our engine; empty: our engine answers."""
+        self._elsewhere = name
+        self.experts.set_view(self._view, name)
+
+    def set_experts(self, report: ExpertReport | None) -> None:
+        """What ``experts_wanted`` asked for; None: the engine did not say."""
+        self.experts.set_report(report)
+
+    def show_log(self) -> None:
+        """Turn to the log."""
+        self.tabs.setCurrentIndex(1)
 
     def set_log(self, lines: tuple[str, ...]) -> None:
         """Show the last lines, keeping the place unless it was at the end."""
@@ -124,9 +173,55 @@ class EnginePanel(QWidget):
         bar.setValue(bar.maximum() if at_end else value)
 
     def set_theme(self, theme: Theme) -> None:
-        """Fonts."""
+        """Fonts and colours."""
         self._log.setFont(theme.mono_font)
+        for meter in self.meters:
+            meter.refresh_colours()
+        self.experts.refresh_colours()
+
+    # -- meters
+
+    def _show_meters(self, status: EngineStatus | None) -> None:
+        for meter in self.meters:
+            meter.setVisible(status is not None)
+        if status is None:
+            return
+        memory_bound = self.tr("the {bound} that reading the weights from memory allows")
+        compute_bound = self.tr("the {bound} that the processor's arithmetic allows")
+        self._show_speed(
+            self.decode, status.decode_tokens_per_s, status.bound_decode_tokens_per_s, memory_bound
+        )
+        self._show_speed(
+            self.prefill,
+            status.prefill_tokens_per_s,
+            status.bound_prefill_tokens_per_s,
+            compute_bound,
+        )
+        _show_memory(self.ram, status.resident_bytes, status.memory_total_bytes)
+        _show_memory(self.gpu, status.gpu_bytes, status.gpu_total_bytes)
+        self.gpu.setVisible(status.gpu_total_bytes > 0)
+
+    def _show_speed(self, meter: Meter, value: float, bound: float, against: str) -> None:
+        against = against.format(bound=words.speed(bound))
+        if not bound:
+            meter.show_value(words.speed(value) if value else "–", None, "")
+        elif not value:
+            meter.show_value("–", 0.0, self.tr("up to {against}").format(against=against))
+        else:
+            note = self.tr("{share:.0%} of {against}").format(share=value / bound, against=against)
+            meter.show_value(words.speed(value), value / bound, note)
 
 
-def _speed(value: float) -> str:
-    return f"{value:,.0f} tokens/s" if value else "–"
+def _show_memory(meter: Meter, used: int, total: int) -> None:
+    if not total:
+        meter.show_value(words.size(used), None, "")
+        return
+    meter.show_value(f"{words.size(used)} / {words.size(total)}", used / total, "")
+
+
+def _padded(widget: QWidget) -> QWidget:
+    page = QWidget()
+    column = QVBoxLayout(page)
+    column.setContentsMargins(12, 12, 12, 12)
+    column.addWidget(widget)
+    return page

@@ -1,0 +1,28 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that fits, with three digits: ``4.31 GB``. Decimal, as disks are sold."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 999.5 or unit == "TB":
+            break
+        count /= 1000
+    digits = 0 if unit == "B" or count >= 99.95 else 1 if count >= 9.995 else 2
+    return f"{count:,.{digits}f} {unit}"
+
+
+def speed(tokens_per_s: float) -> str:
+    """A rate; small ones with a decimal, for there it matters."""
+    return f"{tokens_per_s:,.{1 if tokens_per_s < 20 else 0}f} tokens/s"
+
+
+def span(seconds: float) -> str:
+    """A length of time in its two largest units: ``2 h 05 min``."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
