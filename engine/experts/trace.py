@@ -94,9 +94,14 @@ class TraceRecorder:
             self._now += 1
         self._last_layer = layer
         kept = ids[-self._rows :]
-        at = np.arange(self._next, self._next + len(kept)) % self._rows
-        self._step[at], self._layer[at], self._ids[at] = self._now, layer, kept
-        self._next += len(kept)
+        count, at = len(kept), self._next % self._rows
+        self._next += count
+        rows = (
+            slice(at, at + count)
+            if at + count <= self._rows
+            else np.arange(at, at + count) % self._rows
+        )
+        self._step[rows], self._layer[rows], self._ids[rows] = self._now, layer, kept
 
     def trace(self) -> RoutingTrace:
         """A copy of what is kept, oldest first."""

@@ -19,6 +19,10 @@ class Policy(Protocol):
 
     capacity: int
 
+    @property
+    def room(self) -> int:
+        """How many keys can be busy at once, whichever they are."""
+
     def __contains__(self, key: int) -> bool:
         """Whether it is held."""
 
@@ -43,6 +47,10 @@ class Lru:
         assert capacity >= 1
         self.capacity = capacity
         self._held: OrderedDict[int, None] = OrderedDict()
+
+    @property
+    def room(self) -> int:
+        return self.capacity
 
     def __contains__(self, key: int) -> bool:
         return key in self._held
@@ -83,6 +91,10 @@ class DecayedLfu:
         self._held: set[int] = set()
         self._heap: list[tuple[float, int]] = []
         """(count when pushed, key); an entry whose count has grown since is stale."""
+
+    @property
+    def room(self) -> int:
+        return self.capacity
 
     def __contains__(self, key: int) -> bool:
         return key in self._held
@@ -141,6 +153,10 @@ class Static:
         self._came: set[int] = set()
         """Pinned ones that have been read so far."""
         self._rest = Lru(capacity - len(self._pinned))
+
+    @property
+    def room(self) -> int:
+        return self._rest.capacity
 
     def __contains__(self, key: int) -> bool:
         return key in self._came or key in self._rest

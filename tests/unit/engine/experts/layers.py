@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
@@ -11,7 +14,6 @@ from engine.experts.base import ExpertWeights, PackedMatrix
 from engine.experts.reference import ReferenceExperts
 from engine.model.layers import SwiGLU
 from engine.model.moe import MixtureOfExperts, Router
-from engine.tiny import TinyShape, _config
 
 EXPERTS, TOP_K, HIDDEN, INNER = 8, 2, 64, 32
 
@@ -32,8 +34,15 @@ def expert_layer(seed: int = 1, experts: int = EXPERTS, packed: bool = True) -> 
 
 
 def config() -> ModelConfig:
-    shape = TinyShape(hidden=HIDDEN, experts=EXPERTS, top_k=TOP_K, inner=INNER)
-    return ModelConfig.from_dict(_config("kimi_k2", shape, 300, True))
+    """The embedded model's, in other sizes."""
+    nano = ModelConfig.from_folder(Path(__file__).parents[4] / "resources/models/nano")
+    return replace(
+        nano,
+        hidden_size=HIDDEN,
+        n_routed_experts=EXPERTS,
+        num_experts_per_tok=TOP_K,
+        moe_intermediate_size=INNER,
+    )
 
 
 def mixture(dtype: torch.dtype = torch.float32, seed: int = 5) -> MixtureOfExperts:
@@ -41,7 +50,9 @@ def mixture(dtype: torch.dtype = torch.float32, seed: int = 5) -> MixtureOfExper
     rng = torch.Generator().manual_seed(seed)
     router = Router(config(), _random(rng, EXPERTS, HIDDEN), torch.zeros(EXPERTS))
     gate_up, down = _random(rng, 2 * INNER, HIDDEN), _random(rng, HIDDEN, INNER)
-    return MixtureOfExperts(router, SwiGLU(gate_up.to(dtype), down.to(dtype)), ReferenceExperts())
+    return MixtureOfExperts(
+        router, SwiGLU(*gate_up.to(dtype).chunk(2), down.to(dtype)), ReferenceExperts()
+    )
 
 
 def tokens(count: int, dtype: torch.dtype = torch.float32, seed: int = 7) -> Tensor:

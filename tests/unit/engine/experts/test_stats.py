@@ -52,12 +52,14 @@ def test_tiers_and_predictions_in_a_snapshot() -> None:
     assert stats.snapshot().prediction_precision is None
     assert stats.snapshot().prediction_hit_rate is None
     stats.placement[0, 0], stats.placement[1, 3] = GPU, MAPPED
-    stats.tier_hits[:] = (1, 2, 3)
+    for layer in LAYERS:
+        stats.count(layer, _ids(layer, 1))
+    stats.gpu_hits, stats.mapped_hits = 1, 4
     stats.predicted, stats.predicted_right, stats.read_ahead_hits = 4, 3, 1
     snapshot = stats.snapshot()
     placement = np.frombuffer(snapshot.placement, np.uint8).reshape(len(LAYERS), EXPERTS)
     assert (placement[0, 0], placement[1, 3], placement[2, 7]) == (GPU, MAPPED, RAM)
-    assert snapshot.tier_hits == (1, 2, 3)
+    assert snapshot.tier_hits == (1, 1, 4)
     assert snapshot.prediction_precision == pytest.approx(0.75)
     assert snapshot.prediction_hit_rate == pytest.approx(0.25)
 
