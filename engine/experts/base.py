@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import torch
@@ -30,8 +30,25 @@ class PackedMatrix:
         return self.packed.shape[0], self.packed.shape[1] * 2
 
 
-ExpertMatrix = PackedMatrix | Tensor
-"""INT4, or a plain bf16 / float32 matrix [out, in]."""
+@dataclass(frozen=True, slots=True)
+class Fp8Matrix:
+    """FP8 e4m3 in blocks, in the checkpoint's own bytes: views, never copied.
+
+    ``weight`` uint8 [out, in], each an e4m3 code; ``scale`` float32, one per block of 128 x 128,
+    the last of a row or column may overhang.
+    """
+
+    weight: Tensor
+    scale: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(out, in)."""
+        return self.weight.shape[0], self.weight.shape[1]
+
+
+ExpertMatrix = PackedMatrix | Fp8Matrix | Tensor
+"""INT4, FP8, or a plain bf16 / float32 matrix [out, in]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +63,28 @@ class ExpertWeights:
     def packed(self) -> bool:
         """Whether all three are INT4."""
         return all(isinstance(m, PackedMatrix) for m in (self.gate, self.up, self.down))
+
+
+def tensors_of(expert: ExpertWeights) -> list[Tensor]:
+    """Every tensor that an expert consists of, in a fixed order."""
+    found: list[Tensor] = []
+    for matrix in (expert.gate, expert.up, expert.down):
+        found += [matrix] if isinstance(matrix, Tensor) else _parts(matrix)
+    return found
+
+
+def with_tensors(expert: ExpertWeights, tensors: list[Tensor]) -> ExpertWeights:
+    """The same expert over other memory; `tensors` in the order of :func:`tensors_of`."""
+    rest = iter(tensors)
+    matrices = [
+        next(rest) if isinstance(m, Tensor) else type(m)(*(next(rest) for _ in _parts(m)))
+        for m in (expert.gate, expert.up, expert.down)
+    ]
+    return ExpertWeights(*matrices)
+
+
+def _parts(matrix: PackedMatrix | Fp8Matrix) -> list[Tensor]:
+    return [getattr(matrix, field.name) for field in fields(matrix)]
 
 
 class Ticket(Protocol):
