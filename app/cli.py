@@ -73,7 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     inspect = commands.add_parser("inspect", help="say what is in a checkpoint folder")
     inspect.add_argument("folder", type=Path)
     inspect.add_argument("--json", action="store_true", help="one JSON object")
+    inspect.add_argument(
+        "--deep", action="store_true", help="also read all scales, norms and shape records"
+    )
     inspect.set_defaults(work=_inspect)
+    _add_plan(commands)
     _add_make_model(commands)
     doctor = commands.add_parser("doctor", help="say what this machine has and what is missing")
     doctor.add_argument("--json", action="store_true", help="one JSON object")
@@ -162,6 +166,24 @@ def _add_make_model(commands: argparse._SubParsersAction[argparse.ArgumentParser
     make.set_defaults(work=_make_model)
 
 
+def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    plan = commands.add_parser("plan", help="say whether a model fits a machine, how fast, and why")
+    plan.add_argument("model", nargs="?", help="a checkpoint folder, or a shape like k2-thinking")
+    plan.add_argument(
+        "--hardware", metavar="FILE|NAME", help="a described machine (default: this one, measured)"
+    )
+    plan.add_argument("--context", type=_positive, metavar="N", help="tokens the cache must hold")
+    plan.add_argument(
+        "--experts",
+        choices=("bf16", "fp8", "int8", "int4"),
+        help="plan as if the routed experts were stored so",
+    )
+    plan.add_argument("--table", action="store_true", help="described machines, every shape")
+    plan.add_argument("--probe", action="store_true", help="measure this machine and describe it")
+    plan.add_argument("--json", action="store_true", help="one JSON object")
+    plan.set_defaults(work=_plan)
+
+
 class _Version(argparse.Action):
     """Looks the version up only when it is asked for."""
 
@@ -204,7 +226,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _inspect(arguments: argparse.Namespace) -> int:
     from app.terminal.inspect import inspect
 
-    return inspect(arguments.folder, as_json=arguments.json)
+    return inspect(arguments.folder, as_json=arguments.json, deep=arguments.deep)
 
 
 def _make_model(arguments: argparse.Namespace) -> int:
@@ -214,6 +236,15 @@ def _make_model(arguments: argparse.Namespace) -> int:
     from app.terminal.make_model import make_model
 
     return make_model(arguments)
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    if not (arguments.model or arguments.table or arguments.probe):
+        print("usage: selenograph plan FOLDER|SHAPE\nerror: usage: no model given", file=sys.stderr)
+        return USAGE
+    from app.terminal.plan import plan
+
+    return plan(arguments)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""``python -m engine.checkpoint FOLDER [--json]``: print the report of a folder."""
+"""``python -m engine.checkpoint FOLDER [--deep] [--json]``: print the report of a folder."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m engine.checkpoint")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--deep", action="store_true", help="read scales, norms and shape records")
     args = parser.parse_args()
-    report = inspect_folder(args.folder)
+    report = inspect_folder(args.folder, args.deep, _show if sys.stderr.isatty() else _say_nothing)
     print(msgspec.json.encode(report).decode() if args.json else as_text(report))
     return 0 if report.complete else 1
 
@@ -44,6 +45,15 @@ def as_text(report: FolderReport) -> str:
         hint = f" — {problem.hint}" if problem.hint else ""
         lines.append(f"  {problem.code}: {problem.message}{more}{hint}")
     return "\n".join(lines)
+
+
+def _show(share: float) -> None:
+    end = "\n" if share == 1 else ""
+    print(f"\rreading {share:4.0%} ", end=end, file=sys.stderr, flush=True)
+
+
+def _say_nothing(share: float) -> None:
+    pass
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ INDEX = "model.safetensors.index.json"
 _MAX_HEADER = 100 << 20  # the format's own limit
 _MAX_INDEX = 256 << 20
 _MAX_SIZE = 1 << 62
-_AGAIN = "download the file again"
+AGAIN = "download the file again"
+"""The hint where nothing else helps."""
 
 WIDTHS = {
     "F64": 8,
@@ -84,7 +85,7 @@ def read_shard(path: Path, *, allow_truncated: bool = False) -> Shard:
                 raise _damaged(path, "its header length is impossible", "shard_truncated")
             text = file.read(length)
     except FileNotFoundError:
-        raise CheckpointError("shard_missing", f"{path.name} is missing", _AGAIN) from None
+        raise CheckpointError("shard_missing", f"{path.name} is missing", AGAIN) from None
     except OSError as error:
         raise CheckpointError("unreadable", f"{path.name}: {error.strerror or error}") from error
     base = 8 + length
@@ -160,7 +161,7 @@ def _sound_index(index: Path) -> dict[str, str] | None:
 def _checked_index(index: Path) -> dict[str, str]:
     weight_map = read_json(index, limit=_MAX_INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError("config_damaged", f"{INDEX} has no weight_map", _AGAIN)
+        raise CheckpointError("config_damaged", f"{INDEX} has no weight_map", AGAIN)
     for name, file in weight_map.items():
         if not _safe(file) or not _sendable(name):
             raise CheckpointError(
@@ -269,4 +270,4 @@ def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _damaged(path: Path, what: str, code: str = "shard_damaged") -> CheckpointError:
-    return CheckpointError(code, f"{path.name} is damaged: {what}", _AGAIN)
+    return CheckpointError(code, f"{path.name} is damaged: {what}", AGAIN)

@@ -8,11 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.checkpoint.fp8_blocks import dequantise
 from engine.checkpoint.packed_int4 import unpack
 from engine.errors import Aborted
 from engine.experts.base import (
     ExpertMatrix,
     ExpertWeights,
+    Fp8Matrix,
     PackedMatrix,
     Ticket,
     check_submission,
@@ -69,9 +71,11 @@ class ReferenceExperts:
 
 
 def dense(matrix: ExpertMatrix) -> Tensor:
-    """A float32 matrix [out, in] from either form."""
+    """A float32 matrix [out, in] from any form."""
     if isinstance(matrix, PackedMatrix):
         return unpack(matrix.packed, matrix.scale)
+    if isinstance(matrix, Fp8Matrix):
+        return dequantise(matrix.weight, matrix.scale)
     return matrix.float()
 
 

@@ -16,6 +16,7 @@ from engine.experts.base import ExpertBackend
 from engine.model.layers import RMSNorm, SwiGLU
 from engine.model.mla import Attention, Form, Segment
 from engine.model.moe import MixtureOfExperts
+from engine.model.page_limit import PageLimit
 from engine.model.rope import RotaryTable
 
 
@@ -49,6 +50,7 @@ class Model:
         head: Tensor,
         rotary: RotaryTable,
         experts: ExpertBackend,
+        pages: PageLimit,
     ) -> None:
         self.config = config
         self.dtype = dtype
@@ -58,6 +60,7 @@ class Model:
         self._norm = norm
         self._head = head
         self._rotary = rotary
+        self._pages = pages
 
     def new_cache(self, limit: int | None = None) -> LatentCache:
         """An empty cache for one sequence of at most `limit` tokens."""
@@ -89,6 +92,7 @@ class Model:
             normed = layer.mlp_norm(x)
             mlp = layer.mlp
             x = x + (mlp(normed) if isinstance(mlp, SwiGLU) else mlp(i, normed))
+            self._pages.keep()
         for s in segments:
             s.cache.length = s.past + s.end - s.begin
         if not all_logits:

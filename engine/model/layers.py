@@ -26,12 +26,13 @@ class RMSNorm:
 
 @dataclass(frozen=True, slots=True)
 class SwiGLU:
-    """down(silu(gate(x)) * up(x)); gate and up are stacked into one matrix [2I, H]."""
+    """down(silu(gate(x)) * up(x)); gate and up [I, H], down [H, I], each where the file has it."""
 
-    gate_up: Tensor
+    gate: Tensor
+    up: Tensor
     down: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
         """[T, H] -> [T, H]"""
-        gate, up = F.linear(x, self.gate_up).chunk(2, -1)  # [T, 2I] -> 2 x [T, I]
-        return F.linear(F.silu(gate) * up, self.down)
+        inner = F.silu(F.linear(x, self.gate)) * F.linear(x, self.up)  # [T, H] -> [T, I]
+        return F.linear(inner, self.down)

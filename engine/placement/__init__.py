@@ -1,0 +1,1 @@
+"""What a model needs, what a machine has, and what comes of putting one on the other."""
