@@ -77,13 +77,14 @@ def _serve(listener: socket.socket, token: str, args: argparse.Namespace) -> Non
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Imported late: argument and port errors should not wait for torch.
     from engine.checkpoint.report import inspect_folder
+    from engine.placement.report import answer
     from engine.runtime.loop import EngineThread
     from engine.server.http import build_app
 
     port = listener.getsockname()[1]
     engine = EngineThread()
     engine.start()
-    app = build_app(engine, inspect_folder, token, port)
+    app = build_app(engine, inspect_folder, answer, token, port)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
     )

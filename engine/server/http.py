@@ -23,6 +23,8 @@ from engine.protocol import (
     LoadRequest,
     ModelCard,
     ModelList,
+    PlanReport,
+    PlanRequest,
 )
 from engine.server.chat import chat_completions
 from engine.server.guard import Guard
@@ -40,7 +42,11 @@ class NotFound(RequestError):
 
 
 def build_app(
-    engine: EngineHandle, inspect: Callable[[Path], FolderReport], token: str, port: int
+    engine: EngineHandle,
+    inspect: Callable[[Path], FolderReport],
+    plan: Callable[[PlanRequest], PlanReport],
+    token: str,
+    port: int,
 ) -> Starlette:
     """The ASGI application behind its guard."""
 
@@ -69,6 +75,9 @@ def build_app(
         wanted = await read_body(http, InspectRequest)
         return json_reply(await asyncio.to_thread(inspect, Path(wanted.path).expanduser()))
 
+    async def plan_model(http: HttpRequest) -> Response:
+        return json_reply(await asyncio.to_thread(plan, await read_body(http, PlanRequest)))
+
     async def events(http: HttpRequest) -> Response:
         return StreamingResponse(_events(engine), media_type="text/event-stream")
 
@@ -88,6 +97,7 @@ def build_app(
             Route("/engine/load", _guarded(load), methods=["POST"]),
             Route("/engine/unload", _guarded(unload), methods=["POST"]),
             Route("/engine/inspect", _guarded(inspect_folder), methods=["POST"]),
+            Route("/engine/plan", _guarded(plan_model), methods=["POST"]),
             Route("/engine/events", _guarded(events), methods=["GET"]),
             Route("/engine/requests/{id}/abort", _guarded(abort), methods=["POST"]),
             Route("/{rest:path}", _guarded(nowhere), methods=methods),

@@ -1,0 +1,50 @@
+"""``python -m engine.placement``: what a model would do on this machine, or on a described one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import msgspec
+
+from engine.errors import SelenographError
+from engine.placement import hardware
+from engine.placement.report import answer, find_machine, table
+from engine.placement.show import report_text, table_text
+from engine.protocol import PlanRequest
+
+
+def main() -> int:
+    """Exit code 0 unless the model does not fit or something is wrong: 1."""
+    parser = argparse.ArgumentParser(prog="python -m engine.placement")
+    parser.add_argument("model", nargs="?", help="a checkpoint folder or the name of a shape")
+    parser.add_argument("--hardware", default="", metavar="FILE|NAME")
+    parser.add_argument("--context", type=int, default=0, metavar="N")
+    parser.add_argument("--experts", choices=("bf16", "fp8", "int8", "int4"))
+    parser.add_argument("--json", action="store_true")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--table", action="store_true")
+    what.add_argument("--probe", action="store_true")
+    args = parser.parse_args()
+    try:
+        return _run(args)
+    except SelenographError as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        return 1
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.probe:
+        print(hardware.as_json(find_machine(args.hardware, args.model or "")))
+        return 0
+    if args.table:
+        rows = table()
+        print(msgspec.json.encode(rows).decode() if args.json else table_text(rows))
+        return 0
+    report = answer(PlanRequest(args.model or "nano", args.hardware, args.context, args.experts))
+    print(msgspec.json.encode(report).decode() if args.json else report_text(report))
+    return 0 if report.placement.verdict != "does not fit" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Every constant of the planner's model of time and memory, in one table.
+
+"Measured" figures come from ``selenograph bench`` and change with the code; recalibrate there.
+"Estimated" ones have not been measured by us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+MIB, GIB = 1 << 20, 1 << 30
+
+
+def _float_shares() -> Mapping[str, float]:
+    # Multiply-adds a cycle on floats against those of INT8 dot products. AMX has tiles for bfloat16
+    # at half the INT8 rate. AVX-512 VNNI is measured (178 of 732 GOP/s), the others are from the
+    # published throughput of the instructions.
+    return {
+        "scalar": 0.5,
+        "avx2": 0.5,
+        "avx_vnni": 0.25,
+        "avx512": 0.5,
+        "avx512_vnni": 0.24,
+        "avx512_bf16": 0.24,
+        "amx": 0.5,
+        "amx_int8": 0.5,
+        "neon": 0.25,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Shares are of the machine's own measured ceilings, 0 to 1."""
+
+    # -- the processor
+    expert_read: float = 0.85
+    """Of the streaming read, when one token's experts are computed. Measured: 0.83 to 0.90 over
+    one layer of K2's shape on AVX2."""
+    dense_read: float = 0.80
+    """The same for attention, shared experts and head. Estimated: smaller matrices, more phases."""
+    gemv_peak: float = 0.36
+    """Of the dot-product peak on few rows, where memory would be faster. Estimated."""
+    gemm_peak: float = 0.55
+    """Of it on many rows. The kernels' aim; scales per group cap it near 0.73."""
+    tile_peak: float = 0.15
+    """The same with AMX: its tiles span two groups of 32, whose scales have to be applied
+    outside. Estimated."""
+    gemm_half_rows: float = 3.0
+    """Rows of a matrix product that reach half of ``gemm_peak``. Estimated."""
+    float_share: Mapping[str, float] = field(default_factory=_float_shares)
+    """Float operations a second over INT8 ones, by instruction set."""
+    other_float_share: float = 0.25
+    """For an instruction set that is not in the table."""
+    attention_peak: float = 0.30
+    """Of the float rate, in attention's scores and sums. Estimated."""
+    layer_s: float = 150e-6
+    """A layer of a step without an accelerator: norms, routing, small operations, waking workers.
+    Measured on the embedded model, where little else counts."""
+    step_s: float = 1e-3
+    """A step: scheduling, sampling, parsing, sending. Estimated."""
+    chunk_tokens: int = 256
+    """Of a prompt, computed together; every chunk reads the weights again."""
+
+    # -- the accelerator
+    device_read: float = 0.70
+    """Of its memory's bandwidth, on one token. Estimated."""
+    device_peak: float = 0.50
+    """Of its bf16 rate, on prompts. Estimated."""
+    device_layer_s: float = 60e-6
+    """A layer of a step: launches, activations to the processor and back. Estimated."""
+    bus_read: float = 0.85
+    """Of the bus, when experts stream over it. Estimated."""
+    stream_chunk_tokens: int = 8192
+    """Of a prompt, that share one streaming of all experts."""
+
+    # -- the disk
+    disk_read: float = 0.60
+    """Of the sequential rate, when missing experts come through the page cache. Estimated."""
+    convert_rate: float = 4e9
+    """BF16 bytes a second that are rounded to INT8 or INT4 while loading. Estimated."""
+    tensor_s: float = 12e-6
+    """To find, check and map one tensor at load. Estimated."""
+
+    # -- which experts are chosen: the hottest share f takes f**skew of the choices; 1 is uniform
+    hot_skew: float = 0.92
+    """Of a fixed set on the accelerator. Public evidence conflicts; this is what a static top-32 of
+    384 covered on text it was not chosen by (10 %)."""
+    cached_skew: float = 0.75
+    """Of what stayed in the page cache, which follows the text. An LRU of 64 of 384 was seen to hit
+    67 %, which would be 0.22; this is far more careful."""
+
+    # -- memory that is neither weights nor cache
+    program_bytes: int = 900 * MIB
+    """Interpreter, torch, tokenizer, activations. Measured with the embedded model: about 700."""
+    spare_share: float = 0.03
+    """Of memory, left to the system's changing moods."""
+    device_program_bytes: int = 1536 * MIB
+    """On the accelerator: context, library workspaces, activations. Estimated."""
+    device_spare_share: float = 0.04
+    """Of its memory, lost to fragmentation and the display."""
+    stream_buffer_bytes: int = 512 * MIB
+    """Each of two on the accelerator and two pinned in memory, for streaming experts."""
+
+
+MEASURED = Costs()
