@@ -268,12 +268,12 @@ class Supervisor:
         if self._asked_to_stop:
             return
         name = signal.Signals(-code).name if code < 0 else ""
-        how = f"was ended by {name}" if name else f"ended with code {code}"
+        message, hint = _explained(code, name)
         self._change(
             EngineView(
                 "lost",
-                message=f"The engine process {how}.",
-                hint="Restart the engine; the conversation is kept and can go on.",
+                message=message,
+                hint=hint,
                 exit_code=code if code >= 0 else None,
                 signal=name,
                 log_tail=self._tail(),
@@ -337,6 +337,23 @@ class Supervisor:
         if view != self._view:
             self._view = view
             self._on_change(view)
+
+
+def _explained(code: int, name: str) -> tuple[str, str]:
+    """What an unasked end means, and what to do. ``name``: of the signal that ended it."""
+    if name == "SIGBUS":
+        # Only a mapped file raises it here: one that became shorter, or that cannot be read.
+        return (
+            "The engine process was ended by SIGBUS: a file of the model changed, or its disk "
+            "failed, while it was in use.",
+            "Check the model's folder with `selenograph inspect`, then restart the engine; "
+            "the conversation is kept.",
+        )
+    how = f"was ended by {name}" if name else f"ended with code {code}"
+    return (
+        f"The engine process {how}.",
+        "Restart the engine; the conversation is kept and can go on.",
+    )
 
 
 def _outcome(status: EngineStatus) -> object:

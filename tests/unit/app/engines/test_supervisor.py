@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +20,7 @@ from app.engines.models import default_model
 from app.engines.supervisor import Supervisor
 from app.engines.view import EngineView
 from app.errors import EngineLost, RequestError, SelenographError
+from engine.errors import CheckpointError
 from engine.protocol import ChatMessage
 
 
@@ -128,3 +130,37 @@ async def test_lost_while_loading_or_answering(engine: Watched) -> None:
     with pytest.raises(EngineLost):
         await client.status()
     await client.close()
+
+
+async def test_a_model_that_shrinks_while_it_is_used(engine: Watched, tmp_path: Path) -> None:
+    """A mapped file that is cut ends the process; what is said of it leads to the folder."""
+    folder = tmp_path / "model"
+    shutil.copytree(default_model(), folder)
+    shards = {path: path.read_bytes() for path in folder.glob("*.safetensors")}
+    await engine.start(folder)
+    backend = OpenAIBackend(f"{engine.url}/v1", engine.token, "local", True)
+    hello = ModelRequest((ChatMessage("user", "hello"),))
+    for path in shards:
+        os.truncate(path, 0)
+    with pytest.raises(SelenographError) as caught:
+        async for _ in backend.stream(hello):
+            pass
+    await backend.close()
+    assert caught.value.code == "engine_lost"
+    lost = await engine.until(lambda view: view.phase == "lost")
+    assert lost.signal == "SIGBUS"
+    assert "file of the model changed" in lost.message
+    assert "selenograph inspect" in lost.hint
+
+    # The same folder, still cut, is refused; whole again, it answers.
+    with pytest.raises(CheckpointError) as refused:
+        await engine.restart()
+    assert refused.value.code == "shard_truncated"
+    for path, content in shards.items():
+        path.write_bytes(content)
+    await engine.restart()
+    assert engine.view.phase == "ready"
+    backend = OpenAIBackend(f"{engine.url}/v1", engine.token, "local", True)
+    events = [event async for event in backend.stream(hello)]
+    assert isinstance(events[-1], Finished)
+    await backend.close()
