@@ -31,6 +31,10 @@ class _Queued(Generic[T]):
     def __init__(self, device: AcceleratorDevice, result: T, event: torch.Event) -> None:
         self._device, self._result, self._event = device, result, event
 
+    @property
+    def done(self) -> bool:
+        return self._event.query()
+
     def value(self) -> T:
         stream = torch.accelerator.current_stream()
         self._event.wait(stream)
@@ -49,6 +53,10 @@ class _Copied(Generic[T]):
 
     def __init__(self, started: Pending[_Queued[T]]) -> None:
         self._started = started
+
+    @property
+    def done(self) -> bool:
+        return self._started.done and self._started.value().done
 
     def value(self) -> T:
         return self._started.value().value()

@@ -26,6 +26,10 @@ T_co = TypeVar("T_co", covariant=True)
 class Pending(Protocol[T_co]):
     """Work that a device was given."""
 
+    @property
+    def done(self) -> bool:
+        """Whether `wait` would return at once."""
+
     def value(self) -> T_co:
         """What it gave, for work that follows on the device; sleeps only if it must.
 
@@ -85,6 +89,10 @@ class Done(Generic[T]):
 
     def __init__(self, result: T) -> None:
         self._result = result
+
+    @property
+    def done(self) -> bool:
+        return True
 
     def value(self) -> T:
         return self._result
@@ -148,6 +156,10 @@ class Job(Generic[T]):
         """End it undone."""
         self._error = error
         self._over.set()
+
+    @property
+    def done(self) -> bool:
+        return self._over.is_set()
 
     def value(self) -> T:
         self._over.wait()

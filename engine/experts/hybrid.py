@@ -17,16 +17,15 @@ from engine.experts.base import ExpertBackend, ExpertWeights, Ticket, check_subm
 from engine.experts.device import Device, Pending
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Trip:
     """A layer's tokens on their way to the processor and back."""
 
     pending: Pending[Tensor]
-    over: bool = False
 
     @property
     def done(self) -> bool:
-        return self.over
+        return self.pending.done
 
 
 class HybridExperts:
@@ -63,10 +62,7 @@ class HybridExperts:
 
     def wait(self, ticket: Ticket) -> Tensor:
         assert isinstance(ticket, _Trip)
-        try:
-            return ticket.pending.value()
-        finally:
-            ticket.over = True
+        return ticket.pending.value()
 
     def abort(self) -> None:
         self._epoch += 1

@@ -68,6 +68,7 @@ class ExpertStats:
         self.top_k = top_k
         self.hits: NDArray[np.int64] = np.zeros((len(layers), experts), np.int64)
         self.placement: NDArray[np.uint8] = np.full(self.hits.shape, RAM, np.uint8)
+        self.on_gpu: NDArray[np.bool_] = np.zeros(self.hits.shape, bool)
         self.gpu_hits = 0
         self.mapped_hits = 0
         self.tokens = 0
@@ -127,7 +128,7 @@ class ExpertStats:
             minute_tokens=tokens - mark.tokens,
             minute_seconds=now - mark.at,
             minute_counts=(hits - mark.hits).astype("<u4").tobytes(),
-            placement=self.placement.tobytes(),
+            placement=np.where(self.on_gpu, np.uint8(GPU), self.placement).tobytes(),
             tier_hits=(gpu, int(hits.sum()) - gpu - mapped, mapped),
             predicted=self.predicted,
             predicted_right=self.predicted_right,

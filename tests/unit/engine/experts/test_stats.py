@@ -51,7 +51,8 @@ def test_tiers_and_predictions_in_a_snapshot() -> None:
     stats = ExpertStats(LAYERS, EXPERTS, TOP_K)
     assert stats.snapshot().prediction_precision is None
     assert stats.snapshot().prediction_hit_rate is None
-    stats.placement[0, 0], stats.placement[1, 3] = GPU, MAPPED
+    stats.placement[0, 0] = stats.placement[1, 3] = MAPPED
+    stats.on_gpu[0, 0] = True
     for layer in LAYERS:
         stats.count(layer, _ids(layer, 1))
     stats.gpu_hits, stats.mapped_hits = 1, 4
