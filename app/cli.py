@@ -87,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--n", type=_positive, metavar="N", help="only the first N tasks")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     evaluate.set_defaults(work=_eval)
+    verify = commands.add_parser("verify", help="prove that this machine computes a model rightly")
+    verify.add_argument("folder", type=Path)
+    verify.add_argument("--json", action="store_true", help="one JSON object")
+    verify.add_argument("--seconds", type=float, metavar="S", help="about how long, at most")
+    verify.set_defaults(work=_verify)
     bench = commands.add_parser("bench", help="measure this machine, kernels and models")
     bench.add_argument(
         "rest", nargs=argparse.REMAINDER, metavar="...", help="what to measure; layer --help says"
@@ -259,6 +264,12 @@ def _eval(arguments: argparse.Namespace) -> int:
     # The figures decide nothing here: an evaluation that ran to its end has succeeded.
     evaluation.run_eval(arguments.name, arguments.n, arguments.json)
     return ANSWERED
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from app.terminal.verify import verify
+
+    return verify(arguments)
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,6 @@ from contextlib import closing
 
 import torch
 
-from engine.bench.accuracy import expert_output, relative_error, wide_output
 from engine.bench.ceilings import dot_products, streaming_read
 from engine.bench.figures import Figure, figure
 from engine.bench.layer_peer import against_kt_kernel
@@ -17,6 +16,7 @@ from engine.bench.shapes import fitting, random_experts
 from engine.bench.turns import alternate
 from engine.experts.base import ExpertWeights
 from engine.experts.native import Mode, NativeExperts
+from engine.verifying.accuracy import expert_output, relative_error, wide_output
 
 ERROR_LIMITS: dict[Mode, float] = {"fast": 5e-3, "exact": 2e-3}
 _COINCIDING = 4

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.bench.accuracy import relative_error, wide_output
+from engine.verifying.accuracy import relative_error, wide_output
 from engine.bench.figures import Figure
 from engine.bench.layer import layer_figures
 from engine.bench.options import Options, Peers

@@ -6,8 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.checkpoint.fp8_blocks import dequantise
 from engine.checkpoint.packed_int4 import unpack
-from engine.experts.base import ExpertBackend, ExpertMatrix, ExpertWeights, PackedMatrix
+from engine.experts.base import (
+    ExpertBackend,
+    ExpertMatrix,
+    ExpertWeights,
+    Fp8Matrix,
+    PackedMatrix,
+)
 
 
 def expert_output(backend: ExpertBackend, layer: int, expert: int, x: Tensor) -> Tensor:
@@ -31,7 +38,9 @@ def relative_error(found: Tensor, right: Tensor) -> float:
 
 
 def _wide(matrix: ExpertMatrix) -> Tensor:
-    """Float64 [out, in]: nibbles times scales are exact in it."""
+    """Float64 [out, in]: the products of stored values and scales are exact in it."""
     if isinstance(matrix, PackedMatrix):
         return unpack(matrix.packed, matrix.scale, torch.float64)
+    if isinstance(matrix, Fp8Matrix):
+        return dequantise(matrix.weight, matrix.scale, torch.float64)
     return matrix.double()

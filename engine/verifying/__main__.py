@@ -1,0 +1,19 @@
+"""``python -m engine.verifying FOLDER``: does this machine compute this checkpoint rightly?"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> int:
+    """The command's exit code."""
+    # Torch's threads would spin between its calls and take the kernels' cores; read on import.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from engine.verifying.command import main as command
+
+    return command()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
