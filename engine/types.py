@@ -15,9 +15,12 @@ from typing import Protocol
 from engine.errors import SelenographError
 from engine.protocol import (
     EngineStatus,
+    ExpertReport,
     FinishReason,
+    HeatWindow,
     LoadRequest,
     Progress,
+    RequestTrace,
     Timings,
     TokenInfo,
     Usage,
@@ -117,6 +120,12 @@ class EngineHandle(Protocol):
 
     def loaded(self) -> LoadedText | None:
         """The model that answers, if one is ready."""
+
+    def experts(self, window: HeatWindow) -> ExpertReport:
+        """Where the routed experts are and how often each was chosen."""
+
+    def trace(self, request_id: str) -> RequestTrace | None:
+        """The experts that one of the last requests chose."""
 
     def submit(self, request: Request) -> None:
         """Queue it. Raises ResourceError ``queue_full`` or ``no_model``."""

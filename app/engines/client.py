@@ -55,7 +55,7 @@ class EngineClient:
         return check(await self._call("GET", f"/engine/experts?window={window}", ExpertReport))
 
     async def trace(self, id: str) -> RequestTrace:
-        """The experts that a request chose. Raises BackendError for one that is not known."""
+        """The experts that a request chose. Raises RequestError ``no_trace`` if it is not known."""
         return await self._call("GET", f"/engine/trace/{id}", RequestTrace)
 
     async def events(self) -> AsyncIterator[EngineStatus]:

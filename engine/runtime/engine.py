@@ -9,9 +9,11 @@ from torch import Tensor
 
 from engine.cache.recent import RecentCaches
 from engine.errors import Aborted, SelenographError
+from engine.experts.observed import ObservedExperts
 from engine.protocol import Progress
 from engine.runtime.metrics import Meter
 from engine.runtime.reply import Reply
+from engine.runtime.routes import RequestRoutes
 from engine.runtime.runner import Runner
 from engine.sampling.sampler import sample
 from engine.scheduler.scheduler import Scheduler, Work
@@ -37,6 +39,10 @@ class Engine:
         self.scheduler = scheduler or Scheduler()
         self.recent = RecentCaches()
         self.meter = Meter()
+        experts = runner.model.experts
+        self.stats = experts.stats if isinstance(experts, ObservedExperts) else None
+        """Counters of the routed experts, if there are any experts."""
+        self.routes = RequestRoutes(self.stats) if self.stats is not None else None
         self._runner = runner
         self._text = text
         self._context = context
@@ -107,6 +113,8 @@ class Engine:
             # Whoever asked for it goes in the next step; the others lost nothing but the time.
             return []
         self.meter.count(work, time.monotonic() - began)
+        if self.routes is not None:
+            self.routes.add(work)
         return logits
 
     def _emit(self, work: list[Work], logits: list[tuple[Sequence, Tensor]]) -> None:

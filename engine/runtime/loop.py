@@ -11,15 +11,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import psutil
 import torch
 
 from engine.config import ModelConfig
 from engine.errors import Aborted, RequestError, ResourceError, SelenographError, context_exceeded
 from engine.model.loader import load_model
-from engine.protocol import PROTOCOL, EngineStatus, ErrorBody, LoadRequest, LoadState
+from engine.placement.footprint import Footprint, footprint
+from engine.protocol import (
+    PROTOCOL,
+    EngineStatus,
+    ErrorBody,
+    ExpertReport,
+    HeatWindow,
+    LoadRequest,
+    LoadState,
+    RequestTrace,
+)
+from engine.runtime.bounds import Bounds
 from engine.runtime.defaults import read_defaults
 from engine.runtime.engine import Engine, TextEnds
+from engine.runtime.routes import expert_report, tier_uses
 from engine.runtime.runner import Runner
 from engine.scheduler.scheduler import queue_full
 from engine.text.chat_template import ChatTemplate
@@ -29,6 +42,7 @@ from engine.version import VERSION
 
 log = logging.getLogger("engine")
 _STATUS_EVERY = 1.0
+_MEMORY_BYTES = psutil.virtual_memory().total
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +53,8 @@ class _Loaded:
     dtype: str
     experts: str
     threads: int
+    footprint: Footprint
+    bounds: Bounds
 
 
 class EngineThread:
@@ -86,17 +102,16 @@ class EngineThread:
             load_progress=self._progress,
             error=self._error,
             resident_bytes=psutil.Process().memory_info().rss,
+            memory_total_bytes=_MEMORY_BYTES,
         )
         if model is None:
             return status
         scheduler, meter = model.engine.scheduler, model.engine.meter
-        return EngineStatus(
-            protocol=status.protocol,
-            version=status.version,
-            pid=status.pid,
-            state=status.state,
-            uptime_s=status.uptime_s,
-            resident_bytes=status.resident_bytes,
+        stats = model.engine.stats.snapshot() if model.engine.stats is not None else None
+        return msgspec.structs.replace(
+            status,
+            load_progress=None,
+            error=None,
             model=model.text.name,
             model_path=str(model.text.path),
             family=model.config.family,
@@ -109,7 +124,26 @@ class EngineThread:
             prefill_tokens_per_s=meter.prefill_tokens_per_s,
             decode_tokens_per_s=meter.decode_tokens_per_s,
             cached_tokens=model.engine.recent.tokens,
+            bound_prefill_tokens_per_s=model.bounds.prefill,
+            bound_decode_tokens_per_s=model.bounds.decode,
+            routed_tokens=stats.tokens if stats else 0,
+            tiers=tier_uses(stats, model.footprint.expert_bytes) if stats else (),
+            prediction_hit_rate=stats.prediction_hit_rate if stats else None,
         )
+
+    def experts(self, window: HeatWindow) -> ExpertReport:
+        model = self._model
+        if model is None or model.engine.stats is None:
+            return ExpertReport(window)
+        return expert_report(model.engine.stats, window)
+
+    def trace(self, request_id: str) -> RequestTrace | None:
+        model = self._model
+        routes = model.engine.routes if model is not None else None
+        heat = routes.heat(request_id) if routes is not None else None
+        if heat is None or model is None:
+            return None
+        return RequestTrace(request_id, model.engine.sequence(request_id) is not None, heat)
 
     def loaded(self) -> LoadedText | None:
         model = self._model
@@ -302,7 +336,16 @@ class EngineThread:
             created=int(time.time()),
         )
         dtype_name = str(model.dtype).removeprefix("torch.")
-        return _Loaded(engine, text, config, dtype_name, model.experts.name, threads)
+        return _Loaded(
+            engine,
+            text,
+            config,
+            dtype_name,
+            model.experts.name,
+            threads,
+            footprint(config),
+            Bounds(),
+        )
 
     def _unload(self) -> None:
         model, self._model = self._model, None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from engine.errors import RequestError, SelenographError
+from engine.errors import SelenographError
 from engine.protocol import (
     EngineEvent,
     EngineStatus,
@@ -27,18 +28,13 @@ from engine.protocol import (
     PlanRequest,
 )
 from engine.server.chat import chat_completions
+from engine.server.experts import experts, trace
 from engine.server.guard import Guard
-from engine.server.replies import error_reply, json_reply, read_body
+from engine.server.replies import NotFound, error_reply, json_reply, read_body
 from engine.types import EngineHandle
 
 log = logging.getLogger("engine.http")
 Handler = Callable[[HttpRequest], Awaitable[Response]]
-
-
-class NotFound(RequestError):
-    """There is no such thing here."""
-
-    http_status = 404
 
 
 def build_app(
@@ -99,6 +95,8 @@ def build_app(
             Route("/engine/inspect", _guarded(inspect_folder), methods=["POST"]),
             Route("/engine/plan", _guarded(plan_model), methods=["POST"]),
             Route("/engine/events", _guarded(events), methods=["GET"]),
+            Route("/engine/experts", _guarded(partial(experts, engine)), methods=["GET"]),
+            Route("/engine/trace/{id}", _guarded(partial(trace, engine)), methods=["GET"]),
             Route("/engine/requests/{id}/abort", _guarded(abort), methods=["POST"]),
             Route("/{rest:path}", _guarded(nowhere), methods=methods),
         ],

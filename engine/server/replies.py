@@ -21,6 +21,12 @@ class TooLarge(RequestError):
     http_status = 413
 
 
+class NotFound(RequestError):
+    """There is no such thing here."""
+
+    http_status = 404
+
+
 async def read_body(request: HttpRequest, kind: type[T]) -> T:
     """The body as a struct. Raises RequestError ``malformed_json``, ``bad_request``."""
     data = bytearray()
