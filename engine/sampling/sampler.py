@@ -36,7 +36,7 @@ class BadLogits(SelenographError):
         super().__init__(
             "bad_logits",
             "the model's output is not a number",
-            "the weights may be damaged; run `selenograph inspect` on the folder",
+            "the weights may be damaged; run `selenograph inspect --deep` on the folder",
         )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from engine.config import ModelConfig, read_json
 from engine.errors import CheckpointError
+from engine.making.shapes import read_shape
 from engine.model.rope import RotaryTable
 from engine.tiny import TinyShape, write_tiny
 
@@ -245,3 +246,84 @@ def test_a_missing_file_and_a_huge_one(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         ModelConfig.from_folder(tmp_path)
     assert caught.value.code == "config_absurd"
+
+
+FP8 = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]}
+
+
+def test_fp8_in_blocks_of_128(raw: dict[str, Any]) -> None:
+    quant = ModelConfig.from_dict({**raw, "quantization_config": FP8}).quantisation
+    assert quant is not None
+    assert (quant.format, quant.bits, quant.group_size) == ("fp8", 8, 128)
+    assert str(quant) == "fp8 b128"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fmt": "e5m2"},
+        {"weight_block_size": None},
+        {"weight_block_size": [1, 128]},
+        {"weight_block_size": "128"},
+    ],
+    ids=str,
+)
+def test_other_fp8_is_refused(raw: dict[str, Any], change: dict[str, Any]) -> None:
+    error = refused({**raw, "quantization_config": {**FP8, **change}})
+    assert error.code == "unsupported_quantisation"
+    assert error.hint
+
+
+def test_glm_is_the_same_skeleton() -> None:
+    config = ModelConfig.from_dict(read_shape("glm-4.7-flash"))
+    assert config.family == "glm4_moe_lite"
+    assert (config.num_hidden_layers, config.moe_layers) == (47, 46)
+    assert (config.qk_head_dim, config.latent_dim, config.q_lora_rank) == (256, 576, 768)
+    assert config.yarn is None and config.rope_interleaved
+    assert (config.rope_theta, config.scoring) == (1e6, "sigmoid")
+    assert config.softmax_scale == 1 / 16
+
+
+@pytest.mark.parametrize(
+    ("changes", "accepted"),
+    [
+        ({"scoring_func": "sigmoid"}, True),
+        ({}, True),
+        ({"topk_method": "noaux_tc"}, True),
+        ({"scoring_func": "softmax"}, False),
+        ({"scoring_func": None}, False),
+        ({"scoring_func": "sigmoid", "topk_method": "greedy"}, False),
+        ({"topk_method": "group_limited_greedy"}, False),
+    ],
+    ids=str,
+)
+def test_the_routing_is_what_the_file_says(changes: dict[str, Any], accepted: bool) -> None:
+    shape = read_shape("glm-4.7-flash")
+    raw = {k: v for k, v in shape.items() if k not in ("scoring_func", "topk_method")}
+    if accepted:
+        assert ModelConfig.from_dict({**raw, **changes}).scoring == "sigmoid"
+    else:
+        assert refused({**raw, **changes}).code == "unsupported_config"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "dense"),
+    [
+        (["dense", "sparse", "sparse"], 1),
+        (["sparse"] * 3, 0),
+        (["dense"] * 3, 3),
+        (["dense", "sparse", "dense"], None),
+        (["dense", "sparse"], None),
+        (["dense", "odd", "sparse"], None),
+        ("dense", None),
+    ],
+    ids=str,
+)
+def test_dense_layers_may_be_told_one_by_one(kinds: object, dense: int | None) -> None:
+    raw = read_shape("glm-4.7-flash", layers=3)
+    del raw["first_k_dense_replace"]
+    raw["mlp_layer_types"] = kinds
+    if dense is None:
+        assert refused(raw).code == "config_absurd"
+    else:
+        assert ModelConfig.from_dict(raw).first_k_dense_replace == dense

@@ -17,6 +17,8 @@ from engine.checkpoint.__main__ import as_text
 from engine.checkpoint.mapped import INDEX
 from engine.checkpoint.report import inspect_folder
 from engine.errors import CheckpointError
+from engine.making.shapes import read_shape
+from engine.making.writer import Choice, write_model
 from engine.model.loader import load_model
 from engine.protocol import FolderReport
 from engine.tiny import TinyShape, write_tiny
@@ -138,3 +140,50 @@ def test_a_report_of_odd_names_can_be_sent(tiny: Path) -> None:
     (tiny / INDEX).write_text(json.dumps(index))
     report = inspect_folder(tiny)
     assert msgspec.json.decode(msgspec.json.encode(report), type=FolderReport) == report
+
+
+def test_a_vocabulary_that_cannot_be_read_yet_is_told_of(tiny: Path) -> None:
+    (tiny / "tiktoken.model").rename(tiny / "tokenizer.json")
+    report = inspect_folder(tiny)
+    assert not report.complete and not report.tokenizer
+    (problem,) = report.problems
+    assert problem.code == "tokenizer_unsupported"
+    assert "tokenizer.json" in problem.message and problem.hint
+
+
+def test_layers_beyond_the_last_are_not_looked_at(tiny: Path) -> None:
+    """Published folders hold one more layer, for predicting several tokens."""
+    before = inspect_folder(tiny)
+    extra = {
+        "model.layers.2.eh_proj.weight": torch.ones(4, 4),
+        "model.layers.2.input_layernorm.weight": torch.ones(3),
+    }
+    rewrite(tiny, lambda tensors: tensors.update(extra))
+    index = json.loads((tiny / INDEX).read_text())
+    index["weight_map"].update(dict.fromkeys(extra, SECOND))
+    (tiny / INDEX).write_text(json.dumps(index))
+    report = inspect_folder(tiny)
+    assert report.complete, report.problems
+    assert report.parameters == before.parameters
+    load_model(tiny, experts="reference").close()
+
+
+def test_fp8_folders_hold_a_scale_for_every_block(tmp_path: Path) -> None:
+    raw = read_shape("nano", layers=2)
+    raw["quantization_config"] = read_shape("deepseek-v3")["quantization_config"]
+    folder = write_model(raw, tmp_path / "fp8", Choice())
+    report = inspect_folder(folder)
+    assert report.complete, report.problems
+    assert report.expert_format == "fp8 b128"
+    (path,) = folder.glob("*.safetensors")
+    tensors = load_file(path)
+    name = "model.layers.1.self_attn.kv_a_proj_with_mqa.weight_scale_inv"
+    assert tensors[name].shape == (1, 2)  # of [112, 256]
+    tensors[name] = torch.ones(1, 3)
+    tensors["model.layers.1.mlp.experts.0.up_proj.weight"] = torch.ones(128, 256)
+    save_file(tensors, path)
+    assert codes(folder) == {"wrong_shape", "wrong_dtype"}
+    for name in ("o_proj", "q_a_proj"):
+        del tensors[f"model.layers.0.self_attn.{name}.weight_scale_inv"]
+    save_file(tensors, path)
+    assert "index_wrong" in codes(folder) and "tensor_missing" in codes(folder)
