@@ -1,117 +1,178 @@
 #include "experts.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 namespace selenograph {
+namespace {
 
-ActivationStore::ActivationStore(Mode mode, std::int64_t rows, std::int64_t width)
-    : mode_(mode), groups_(width / kGroup) {
-    if (mode == Mode::exact) {
-        exact_.resize(rows * width);
-    } else {
-        quantised_.resize(rows * width);
-        scale_.resize(rows * groups_);
-        shift_.resize(rows * groups_);
-    }
+constexpr std::int64_t kBlockRows = 32;    // rows of an item
+constexpr std::int64_t kBatch = 128;       // tokens whose sums a thread holds at once
+enum Phase { kQuantiseInput, kGateUp, kQuantiseInner, kDown };
+
+std::int64_t blocks(std::int64_t rows) { return (rows + kBlockRows - 1) / kBlockRows; }
+
+struct Sums {
+    // Many tokens meet one block of rows, few a run of them.
+    static constexpr std::int64_t kMost = std::max(kBatch * kBlockRows, kTokenTile * kDotRows);
+    Aligned<float> gate{kMost};
+    Aligned<float> up{kMost};
+};
+
+Sums& sums() {
+    thread_local Sums own;
+    return own;
 }
 
-void ActivationStore::put(std::int64_t row, std::int64_t group, const float* values) {
-    const std::int64_t at = row * groups_ + group;
-    if (mode_ == Mode::exact) {
-        float* out = exact_.data() + at * kGroup;
-        for (int c = 0; c < kGroup; ++c) out[deinterleaved(c)] = values[c];
-        return;
-    }
-    float largest = 0.0f;
-    bool finite = true;
-    for (int c = 0; c < kGroup; ++c) {
-        largest = std::max(largest, std::fabs(values[c]));
-        finite = finite && std::isfinite(values[c]);
-    }
-    std::int8_t* out = quantised_.data() + at * kGroup;
-    // A non-finite input must not become a plausible number: it makes the whole group NaN.
-    const float scale = finite ? largest / 127.0f : NAN;
-    const float inverse = finite && scale > 0.0f ? 127.0f / largest : 0.0f;
-    int sum = 0;
-    for (int c = 0; c < kGroup; ++c) {
-        const long rounded = finite ? std::lrint(values[c] * inverse) : 0;
-        const int q = static_cast<int>(std::clamp(rounded, -127L, 127L));
-        out[deinterleaved(c)] = static_cast<std::int8_t>(q);
-        sum += q;
-    }
-    scale_[at] = scale;
-    shift_[at] = 8.0f * scale * static_cast<float>(sum);
+bool any_fast(Mode mode, const Layer& layer) {
+    const auto one = [mode](const Expert& e) { return takes_fast(mode, e.gate.format); };
+    return std::any_of(layer.experts.begin(), layer.experts.end(), one) ||
+           std::any_of(layer.shared.begin(), layer.shared.end(), one);
 }
 
-Activations ActivationStore::view() const {
-    return {exact_.data(), quantised_.data(), scale_.data(), shift_.data(), groups_};
+bool inner_fast(Mode mode, const std::vector<Expert>& experts) {
+    return std::any_of(experts.begin(), experts.end(),
+                       [mode](const Expert& e) { return takes_fast(mode, e.down.format); });
 }
+
+}  // namespace
 
 ForwardJob::ForwardJob(const Isa& isa, Mode mode, std::shared_ptr<const Layer> layer,
                        std::int64_t tokens, std::int64_t top_k, const std::int32_t* ids,
                        const float* weights)
-    : dot_(mode == Mode::exact ? isa.exact : isa.fast),
+    : isa_(isa),
+      mode_(mode),
       layer_(std::move(layer)),
       tokens_(tokens),
-      token_(tokens * top_k),
-      weight_(tokens * top_k),
-      inner_row_(tokens * top_k),
-      input_(mode, tokens, layer_->hidden),
-      inner_(mode, tokens * top_k, layer_->inter),
-      output_(std::max<std::int64_t>(1, tokens * layer_->hidden)) {  // never a null pointer
+      token_(tokens * (top_k + layer_->shared.size())),
+      weight_(token_.size()),
+      row_(token_.size()),
+      input_(isa, tokens, layer_->hidden, any_fast(mode, *layer_)),
+      inner_(isa, tokens * top_k, layer_->experts[0].inter(), inner_fast(mode, layer_->experts)),
+      output_(tokens * layer_->hidden) {
     // Sort the T*K choices by expert, keeping the tokens' order (counting sort).
     std::vector<std::int64_t> end(layer_->experts.size() + 1);
     for (std::int64_t i = 0; i < tokens * top_k; ++i) ++end[ids[i] + 1];
     std::partial_sum(end.begin(), end.end(), end.begin());
     for (std::size_t e = 0; e + 1 < end.size(); ++e)
-        if (end[e] < end[e + 1]) shares_.push_back({&layer_->experts[e], end[e], end[e + 1]});
+        if (end[e] < end[e + 1])
+            add_share(layer_->experts[e], inner_, end[e], end[e], end[e + 1]);
     for (std::int64_t i = 0; i < tokens * top_k; ++i) {
         const std::int64_t place = end[ids[i]]++;
         token_[place] = i / top_k;
         weight_[place] = weights[i];
     }
-    std::iota(inner_row_.begin(), inner_row_.end(), 0);
-}
-
-std::int64_t ForwardJob::items(int phase) const {
-    if (phase == 0) return shares_.size() * (layer_->inter / kRowBlock);
-    return shares_.empty() ? 0 : layer_->hidden / kRowBlock;
-}
-
-void ForwardJob::run(int phase, std::int64_t item) {
-    if (phase == 1) return down(item);
-    const std::int64_t blocks = layer_->inter / kRowBlock;
-    gate_up(shares_[item / blocks], item % blocks);
-}
-
-void ForwardJob::gate_up(const Share& share, std::int64_t block) {
-    const Activations x = input_.view();
-    float gate[kTokenTile * kRowBlock];
-    float up[kTokenTile * kRowBlock];
-    for (std::int64_t i = share.begin; i < share.end && !aborted(); i += kTokenTile) {
-        const int count = static_cast<int>(std::min<std::int64_t>(kTokenTile, share.end - i));
-        dot_(share.expert->gate, block * kRowBlock, x, &token_[i], count, gate);
-        dot_(share.expert->up, block * kRowBlock, x, &token_[i], count, up);
-        for (int n = 0; n < count * kRowBlock; ++n)
-            gate[n] = gate[n] / (1.0f + std::exp(-gate[n])) * up[n];
-        for (int t = 0; t < count; ++t) inner_.put(i + t, block, gate + t * kRowBlock);
+    std::iota(row_.begin(), row_.end(), 0);
+    shared_inner_.reserve(layer_->shared.size());  // shares point into it
+    for (std::size_t s = 0; s < layer_->shared.size() && tokens > 0; ++s) {
+        const Expert& expert = layer_->shared[s];
+        shared_inner_.emplace_back(isa, tokens, expert.inter(), fast(expert.down));
+        const std::int64_t begin = tokens * (top_k + static_cast<std::int64_t>(s));
+        for (std::int64_t t = 0; t < tokens; ++t) {
+            token_[begin + t] = t;
+            weight_[begin + t] = 1.0f;
+        }
+        add_share(expert, shared_inner_.back(), 0, begin, begin + tokens);
     }
 }
 
-void ForwardJob::down(std::int64_t block) {
-    const Activations h = inner_.view();
-    float part[kTokenTile * kRowBlock];
+void ForwardJob::add_share(const Expert& expert, ActivationRows& inner, std::int64_t inner_row,
+                           std::int64_t begin, std::int64_t end) {
+    shares_.push_back({&expert, &inner, inner_row, begin, end, blocks_});
+    blocks_ += blocks(expert.inter());
+}
+
+std::int64_t ForwardJob::items(int phase) const {
+    switch (phase) {
+        case kQuantiseInput: return input_.fast() && !shares_.empty() ? tokens_ : 0;
+        case kGateUp: return blocks_;
+        case kQuantiseInner: {
+            std::int64_t rows = inner_.fast() ? inner_.rows() : 0;
+            for (const ActivationRows& inner : shared_inner_) rows += inner.fast() ? inner.rows() : 0;
+            return rows;
+        }
+        default: return shares_.empty() ? 0 : blocks(layer_->hidden);
+    }
+}
+
+std::int64_t ForwardJob::longest_run(int phase) const {
+    if (phase == kQuantiseInput || phase == kQuantiseInner) return 8;
+    // With many tokens a block is long work already, and its sums are many.
+    return tokens_ <= kTokenTile ? kDotRows / kBlockRows : 1;
+}
+
+void ForwardJob::run(int phase, std::int64_t first, std::int64_t count) {
+    switch (phase) {
+        case kQuantiseInput:
+            for (std::int64_t t = first; t < first + count; ++t) input_.quantise(t);
+            return;
+        case kGateUp: return gate_up(first, count);
+        case kQuantiseInner:
+            for (std::int64_t r = first; r < first + count; ++r) quantise_inner(r);
+            return;
+        default: {
+            const std::int64_t row = first * kBlockRows;
+            return down(row, std::min(count * kBlockRows, layer_->hidden - row));
+        }
+    }
+}
+
+void ForwardJob::quantise_inner(std::int64_t row) {
+    if (inner_.fast()) {
+        if (row < inner_.rows()) return inner_.quantise(row);
+        row -= inner_.rows();
+    }
+    for (ActivationRows& inner : shared_inner_) {
+        if (!inner.fast()) continue;
+        if (row < inner.rows()) return inner.quantise(row);
+        row -= inner.rows();
+    }
+}
+
+void ForwardJob::gate_up(std::int64_t first, std::int64_t count) {
+    while (count > 0 && !aborted()) {
+        const auto after = std::upper_bound(
+            shares_.begin(), shares_.end(), first,
+            [](std::int64_t block, const Share& share) { return block < share.block; });
+        const Share& share = *(after - 1);
+        const std::int64_t inter = share.expert->inter();
+        const std::int64_t here = std::min(count, share.block + blocks(inter) - first);
+        const std::int64_t row = (first - share.block) * kBlockRows;
+        gate_up(share, row, std::min(here * kBlockRows, inter - row));
+        first += here;
+        count -= here;
+    }
+}
+
+void ForwardJob::gate_up(const Share& share, std::int64_t first_row, std::int64_t rows) {
+    Sums& own = sums();
+    float* gate = own.gate.get();
+    float* up = own.up.get();
+    for (std::int64_t i = share.begin; i < share.end && !aborted(); i += kBatch) {
+        const std::int64_t count = std::min(kBatch, share.end - i);
+        dot(isa_, share.expert->gate, first_row, rows, input_, fast(share.expert->gate), &token_[i],
+            count, gate, rows);
+        dot(isa_, share.expert->up, first_row, rows, input_, fast(share.expert->up), &token_[i],
+            count, up, rows);
+        for (std::int64_t t = 0; t < count; ++t) {
+            float* out = share.inner->row(share.inner_row + i - share.begin + t) + first_row;
+            isa_.silu_multiply(gate + t * rows, up + t * rows, rows, out);
+        }
+    }
+}
+
+void ForwardJob::down(std::int64_t first_row, std::int64_t rows) {
+    float* part = sums().gate.get();
     for (const Share& share : shares_) {
-        for (std::int64_t i = share.begin; i < share.end; i += kTokenTile) {
+        for (std::int64_t i = share.begin; i < share.end; i += kBatch) {
             if (aborted()) return;
-            const int count = static_cast<int>(std::min<std::int64_t>(kTokenTile, share.end - i));
-            dot_(share.expert->down, block * kRowBlock, h, &inner_row_[i], count, part);
-            for (int t = 0; t < count; ++t) {
-                float* out = output_.data() + token_[i + t] * layer_->hidden + block * kRowBlock;
-                for (int r = 0; r < kRowBlock; ++r)
-                    out[r] += weight_[i + t] * part[t * kRowBlock + r];
+            const std::int64_t count = std::min(kBatch, share.end - i);
+            dot(isa_, share.expert->down, first_row, rows, *share.inner, fast(share.expert->down),
+                &row_[share.inner_row + i - share.begin], count, part, rows);
+            for (std::int64_t t = 0; t < count; ++t) {
+                float* out = output_.get() + token_[i + t] * layer_->hidden + first_row;
+                const float weight = weight_[i + t];
+                for (std::int64_t r = 0; r < rows; ++r) out[r] += weight * part[t * rows + r];
             }
         }
     }

@@ -1,50 +1,87 @@
 // What the kernels read: weights in the checkpoint's own bytes, activations in two forms.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
 namespace selenograph {
 
-constexpr int kGroup = 32;         // weights that share a scale
-constexpr int kGroupBytes = 16;    // a group's nibbles
-constexpr int kRowBlock = 32;      // rows one call computes; one group of the next matrix's input
-constexpr int kTokenTile = 4;      // tokens that share one unpacking of the weights
+constexpr int kGroup = 32;         // columns that share a scale in INT4 and INT8
+constexpr int kOctet = 8;          // columns whose INT4 weights fill four bytes
+constexpr int kFp8Block = 128;     // rows and columns that share a scale in FP8
+constexpr int kTokenTile = 4;      // tokens that share one reading of the weights
 
-// A symmetric INT4 matrix [rows, 32 * groups] as published (compressed-tensors pack-quantized):
-// value = (nibble - 8) * scale; a byte's low nibble is the even column, its high one the odd.
-// Scales are bf16. The bytes lie in a mapped file and may be unaligned.
-struct Int4Matrix {
-    const std::uint8_t* packed;    // [rows, 16 * groups]
-    const std::uint8_t* scales;    // [rows, groups] bf16
-    std::int64_t rows;
+enum class Format { int4, int8, bf16, fp8 };
+constexpr int kFormats = 4;
+
+// A matrix [rows, columns] as published. The bytes lie in a mapped file and may be unaligned.
+//   int4  compressed-tensors pack-quantized: value = (nibble - 8) * scale; a byte's low nibble is
+//         the even column. data [rows, columns / 2], scales bf16 [rows, columns / 32]
+//   int8  value = int8 * scale. data [rows, columns], scales bf16 [rows, columns / 32]
+//   bf16  data [rows, columns] of two bytes, no scales
+//   fp8   e4m3 without infinities (OCP 8-bit floating point, 2023). data [rows, columns], scales
+//         float32 [ceil(rows / 128), ceil(columns / 128)]
+struct Matrix {
+    Format format = Format::int4;
+    const std::uint8_t* data = nullptr;
+    const std::uint8_t* scales = nullptr;
+    std::int64_t rows = 0;
+    std::int64_t columns = 0;
+
+    [[gnu::always_inline]] std::int64_t groups() const { return (columns + kGroup - 1) / kGroup; }
+};
+
+// Bytes of 32 columns of a row.
+constexpr int group_bytes(Format format) {
+    return format == Format::int4 ? 16 : format == Format::bf16 ? 64 : 32;
+}
+
+// Rows of float32 activations in column order, zero up to a multiple of 32 columns.
+struct WideRows {
+    const float* data;             // [rows, 32 * groups]
     std::int64_t groups;
 };
 
-// Rows of activations. Within each group even columns come first (16), then the odd (16): the
-// order in which nibbles come out of the bytes, so that weights need no shuffling.
-struct Activations {
-    const float* exact;            // [tokens, 32 * groups], or null in fast mode
-    const std::int8_t* quantised;  // [tokens, 32 * groups], value = quantised * scale
-    const float* scale;            // [tokens, groups]
-    const float* shift;            // [tokens, groups], 8 * scale * (sum of the group)
-    std::int64_t groups;
+// Rows of INT8 activations on two levels of scale: x = scale[row] * m * q, where q is INT8 and m, an
+// INT16, is shared by four neighbouring columns. A row lies in blocks of `block` bytes of weights
+// (2 * block columns): first q of the even columns, then of the odd ones, in the order in which
+// nibbles come out of the bytes, then m: 3 * block bytes. Zero up to a whole number of four blocks.
+struct FastRows {
+    const std::uint8_t* data;      // [rows, stride]
+    const std::int32_t* offset;    // [rows, offsets]: -8 * (sum of m * q over a group)
+    const float* scale;            // [rows]
+    std::int64_t stride;
+    std::int64_t offsets;
 };
 
-inline float widen_bf16(std::uint16_t bits) {
+// Of internal linkage, all of these: see README.md on instruction sets.
+static inline float widen_bf16(std::uint16_t bits) {
     const std::uint32_t wide = static_cast<std::uint32_t>(bits) << 16;
     float value;
     std::memcpy(&value, &wide, sizeof value);
     return value;
 }
 
-inline float load_bf16(const std::uint8_t* at) {
+static inline float load_bf16(const std::uint8_t* at) {
     std::uint16_t bits;
     std::memcpy(&bits, at, sizeof bits);
     return widen_bf16(bits);
 }
 
-// Where column `column` of a group lies in an activation row.
-inline int deinterleaved(int column) { return (column & 1) * (kGroup / 2) + column / 2; }
+static inline float load_float(const std::uint8_t* at) {
+    float value;
+    std::memcpy(&value, at, sizeof value);
+    return value;
+}
+
+// An e4m3 value times 2^-120: sign, exponent and mantissa moved into a float's places. Subnormals
+// come out right because they are subnormal there too; 0x7f and 0xff are not numbers.
+constexpr float kFp8Rescale = 0x1p120f;
+
+static inline std::uint32_t shifted_fp8(std::uint8_t bits) {
+    return (static_cast<std::uint32_t>(bits & 0x80) << 24) |
+           (static_cast<std::uint32_t>(bits & 0x7f) << 20);
+}
 
 }  // namespace selenograph

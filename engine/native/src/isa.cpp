@@ -3,10 +3,14 @@
 namespace selenograph {
 
 std::vector<const Isa*> available_isas() {
-    std::vector<const Isa*> found{&kScalar};
+    std::vector<const Isa*> found;
+    for (const Isa* isa : {
+             &kScalar,
 #ifdef SELENOGRAPH_X86
-    if (kAvx2.supported()) found.push_back(&kAvx2);
+             &kAvx2,
 #endif
+         })
+        if (isa->supported()) found.push_back(isa);
     return found;
 }
 

@@ -8,15 +8,48 @@
 
 namespace selenograph {
 
-// y[t, r] = dot(matrix row first_row + r, activations of tokens[t]) for r < 32, t < count <= 4.
-using DotBlock = void (*)(const Int4Matrix& matrix, std::int64_t first_row, const Activations& x,
-                          const std::int64_t* tokens, int count, float* y);
+// y[t * stride + r] = dot(matrix row first + r, x[tokens[t]]) for r < count and t < tile <= 4.
+using WideDot = void (*)(const Matrix& matrix, std::int64_t first, std::int64_t count,
+                         const WideRows& x, const std::int64_t* tokens, int tile, float* y,
+                         std::int64_t stride);
+
+// The same for INT4 weights and INT8 activations.
+using FastDot = void (*)(const Matrix& matrix, std::int64_t first, std::int64_t count,
+                         const FastRows& x, const std::int64_t* tokens, int tile, float* y,
+                         std::int64_t stride);
+
+// The same for any number of tokens, whose weights are unpacked once. `scratch` holds
+// kPanelScratch bytes, aligned to 64. count <= kPanelRows.
+using FastPanel = void (*)(const Matrix& matrix, std::int64_t first, std::int64_t count,
+                           const FastRows& x, const std::int64_t* tokens, std::int64_t tokens_count,
+                           float* y, std::int64_t stride, std::uint8_t* scratch);
+constexpr int kPanelRows = 32;
+constexpr int kPanelColumns = 256;
+constexpr int kPanelScratch =
+    kPanelRows * kPanelColumns + kPanelRows * (kPanelColumns / kGroup) * sizeof(float);
+
+// One row of `columns` (a multiple of 32) to the form of FastRows; returns the row's scale, NaN
+// where a value is not finite.
+using Quantise = float (*)(const float* x, std::int64_t columns, std::uint8_t* data,
+                           std::int32_t* offset);
+
+// out = silu(gate) * up, element by element.
+using SiluMultiply = void (*)(const float* gate, const float* up, std::int64_t count, float* out);
+
+// Multiply-adds of the INT8 dot product this instruction set has, from registers only: the
+// ceiling that prefill is measured against. Returns how many were done (one per pair of numbers).
+using DotLoop = std::int64_t (*)(std::int64_t rounds);
 
 struct Isa {
     const char* name;
     bool (*supported)();           // by this processor, asked once
-    DotBlock exact;                // float32 activations
-    DotBlock fast;                 // INT8 activations, a scale per group of 32
+    int block;                     // bytes of INT4 weights in a block of FastRows
+    WideDot wide_dot[kFormats];    // by Format
+    FastDot fast_dot;
+    FastPanel fast_panel;
+    Quantise quantise;
+    SiluMultiply silu_multiply;
+    DotLoop dot_loop;
 };
 
 extern const Isa kScalar;

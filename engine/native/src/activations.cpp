@@ -1,0 +1,57 @@
+#include "activations.hpp"
+
+#include <algorithm>
+#include <new>
+
+namespace selenograph {
+namespace {
+
+// Whole quads of blocks: 4 * block bytes of weights, 2 columns a byte.
+std::int64_t padded(std::int64_t columns, int block) {
+    const std::int64_t quad = 8 * block;
+    return (columns + quad - 1) / quad * quad;
+}
+
+struct Scratch {
+    Aligned<std::uint8_t> bytes{kPanelScratch};
+};
+
+}  // namespace
+
+ActivationRows::ActivationRows(const Isa& isa, std::int64_t rows, std::int64_t columns, bool fast)
+    : isa_(isa),
+      rows_(rows),
+      groups_((columns + kGroup - 1) / kGroup),
+      stride_(fast ? padded(columns, isa.block) * 3 / 2 : 0),
+      offsets_(fast ? padded(columns, isa.block) / kGroup : 0),
+      wide_(rows * groups_ * kGroup),
+      data_(rows * stride_),
+      offset_(rows * offsets_),
+      scale_(fast ? rows : 0) {}
+
+void ActivationRows::quantise(std::int64_t row) {
+    scale_.get()[row] = isa_.quantise(wide_.get() + row * width(), width(),
+                                      data_.get() + row * stride_, offset_.get() + row * offsets_);
+}
+
+void dot(const Isa& isa, const Matrix& matrix, std::int64_t first, std::int64_t count,
+         const ActivationRows& x, bool fast, const std::int64_t* tokens, std::int64_t tokens_count,
+         float* y, std::int64_t stride) {
+    if (fast && tokens_count > kTokenTile) {
+        thread_local Scratch scratch;
+        for (std::int64_t r = 0; r < count; r += kPanelRows)
+            isa.fast_panel(matrix, first + r, std::min<std::int64_t>(kPanelRows, count - r),
+                           x.fast_view(), tokens, tokens_count, y + r, stride, scratch.bytes.get());
+        return;
+    }
+    for (std::int64_t t = 0; t < tokens_count; t += kTokenTile) {
+        const int tile = static_cast<int>(std::min<std::int64_t>(kTokenTile, tokens_count - t));
+        if (fast)
+            isa.fast_dot(matrix, first, count, x.fast_view(), tokens + t, tile, y + t * stride, stride);
+        else
+            isa.wide_dot[static_cast<int>(matrix.format)](matrix, first, count, x.wide_view(),
+                                                          tokens + t, tile, y + t * stride, stride);
+    }
+}
+
+}  // namespace selenograph

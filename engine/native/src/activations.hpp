@@ -1,0 +1,63 @@
+// Rows of activations that a job owns, in the form its weights want.
+#pragma once
+
+#include <memory>
+
+#include "isa.hpp"
+
+namespace selenograph {
+
+enum class Mode { exact, fast };
+
+// The form in which a matrix of `format` is multiplied: INT8 only against INT4, and only if asked.
+inline bool takes_fast(Mode mode, Format format) { return mode == Mode::fast && format == Format::int4; }
+
+template <class T>
+class Aligned {  // zeroed, on a boundary of 64 bytes
+public:
+    explicit Aligned(std::int64_t count = 0)
+        : bytes_(static_cast<T*>(::operator new(bytes(count), std::align_val_t(64)))) {
+        std::memset(static_cast<void*>(bytes_.get()), 0, bytes(count));
+    }
+    T* get() const { return bytes_.get(); }
+
+private:
+    static std::size_t bytes(std::int64_t count) { return count > 0 ? count * sizeof(T) : 64; }
+    struct Free {
+        void operator()(T* p) const { ::operator delete(p, std::align_val_t(64)); }
+    };
+    std::unique_ptr<T, Free> bytes_;
+};
+
+class ActivationRows {
+public:
+    // `fast`: hold the INT8 form beside the float32 one.
+    ActivationRows(const Isa& isa, std::int64_t rows, std::int64_t columns, bool fast);
+
+    std::int64_t rows() const { return rows_; }
+    std::int64_t width() const { return groups_ * kGroup; }
+    float* row(std::int64_t row) { return wide_.get() + row * width(); }
+    void quantise(std::int64_t row);   // once its float32 values are there
+    bool fast() const { return stride_ > 0; }
+    WideRows wide_view() const { return {wide_.get(), groups_}; }
+    FastRows fast_view() const {
+        return {data_.get(), offset_.get(), scale_.get(), stride_, offsets_};
+    }
+
+private:
+    const Isa& isa_;
+    const std::int64_t rows_, groups_;
+    const std::int64_t stride_, offsets_;
+    Aligned<float> wide_;
+    Aligned<std::uint8_t> data_;
+    Aligned<std::int32_t> offset_;
+    Aligned<float> scale_;
+};
+
+// y[t * stride + r] = dot(row first + r, x[tokens[t]]), r < count <= kDotRows, any number of tokens.
+constexpr std::int64_t kDotRows = 256;
+void dot(const Isa& isa, const Matrix& matrix, std::int64_t first, std::int64_t count,
+         const ActivationRows& x, bool fast, const std::int64_t* tokens, std::int64_t tokens_count,
+         float* y, std::int64_t stride);
+
+}  // namespace selenograph

@@ -1,0 +1,27 @@
+// One instruction set's row of the table, from its vector set.
+#pragma once
+
+#include "isa.hpp"
+#include "kernels/panel.hpp"
+#include "kernels/silu.hpp"
+#include "kernels/wide.hpp"
+
+namespace selenograph {
+namespace {
+
+template <class V>
+constexpr Isa table(const char* name, bool (*supported)(), Quantise quantise, DotLoop dot_loop) {
+    return {name,
+            supported,
+            FastLayout<V>::kBlock,
+            {wide_dot<V, Format::int4>, wide_dot<V, Format::int8>, wide_dot<V, Format::bf16>,
+             wide_dot<V, Format::fp8>},
+            fast_dot<V>,
+            fast_panel<V>,
+            quantise,
+            silu_multiply<V>,
+            dot_loop};
+}
+
+}  // namespace
+}  // namespace selenograph
