@@ -1,7 +1,8 @@
-"""Routed INT4 experts on our C++ kernels, read in place from the mapped checkpoint."""
+"""Routed experts on our C++ kernels, read in place from the mapped checkpoint."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import psutil
@@ -9,7 +10,14 @@ import torch
 from torch import Tensor
 
 from engine.errors import Aborted, CheckpointError, ResourceError
-from engine.experts.base import ExpertWeights, PackedMatrix, Ticket, check_submission
+from engine.experts.base import (
+    ExpertMatrix,
+    ExpertWeights,
+    Fp8Matrix,
+    PackedMatrix,
+    Ticket,
+    check_submission,
+)
 from engine.native import _kernels
 
 Mode = Literal["exact", "fast"]
@@ -18,23 +26,40 @@ Mode = Literal["exact", "fast"]
 class NativeExperts:
     """Implements :class:`engine.experts.base.ExpertBackend` on a pool of sleeping threads.
 
-    ``mode`` ``exact`` keeps activations in float32; ``fast`` quantises them to INT8 per group of
-    32. ``threads`` 0 takes one per physical core.
+    ``mode`` ``exact`` keeps activations in float32; ``fast`` takes INT4 experts with INT8
+    activations (an expert's output is off by about 4e-3 of its size). ``threads`` 0 takes one per
+    physical core; ``nodes`` lists the processors of each memory node, among which threads, rows
+    and with them the experts' pages are divided.
     """
 
-    def __init__(self, threads: int = 0, isa: str = "auto", mode: Mode = "exact") -> None:
-        self._pool = _kernels.Experts(
-            threads or psutil.cpu_count(logical=False) or 1, isa=isa, mode=mode
-        )
+    def __init__(
+        self,
+        threads: int = 0,
+        isa: str = "auto",
+        mode: Mode = "exact",
+        nodes: Sequence[Sequence[int]] = (),
+    ) -> None:
+        """Raises ResourceError ``unsupported_isa`` for an instruction set this processor lacks."""
+        known = _kernels.available_isas()
+        if isa != "auto" and isa not in known:
+            raise ResourceError(
+                "unsupported_isa",
+                f"this processor or build has no {isa!r} kernels",
+                f"choose one of: auto, {', '.join(known)}",
+            )
+        count = threads or psutil.cpu_count(logical=False) or 1
+        self._pool = _kernels.Experts(count, isa=isa, mode=mode, nodes=[list(n) for n in nodes])
 
     @property
     def name(self) -> str:
         return f"native {self._pool.isa}"
 
     def add_layer(self, layer: int, experts: list[ExpertWeights]) -> None:
-        """Raises CheckpointError ``unsupported_experts`` for anything but INT4."""
+        """Raises CheckpointError ``unsupported_experts`` for anything but INT4, FP8 and bf16."""
         try:
-            self._pool.add_layer(layer, [_arrays(e) for e in experts])
+            self._pool.add_layer(
+                layer, [tuple(_parts(m) for m in (e.gate, e.up, e.down)) for e in experts]
+            )
         except _kernels.InputError as error:
             raise CheckpointError("wrong_shape", f"experts of layer {layer}: {error}") from error
 
@@ -58,15 +83,16 @@ class NativeExperts:
         self._pool.close()
 
 
-def _arrays(expert: ExpertWeights) -> list[Tensor]:
-    """Packed words and scales of gate, up and down, as the kernels take them."""
-    arrays: list[Tensor] = []
-    for matrix in (expert.gate, expert.up, expert.down):
-        if not isinstance(matrix, PackedMatrix):
-            raise CheckpointError(
-                "unsupported_experts",
-                "the native kernels read INT4 experts only",
-                "choose the reference experts for this checkpoint",
-            )
-        arrays += [matrix.packed.view(torch.int32), matrix.scale]  # uint8 [O, I/2] -> [O, I/8]
-    return arrays
+def _parts(matrix: ExpertMatrix) -> tuple[Tensor, ...]:
+    """Data and scales as the kernels take them: dtypes tell the format."""
+    if isinstance(matrix, PackedMatrix):
+        return matrix.packed.view(torch.int32), matrix.scale  # uint8 [O, I/2] -> int32 [O, I/8]
+    if isinstance(matrix, Fp8Matrix):
+        return matrix.weight, matrix.scale
+    if matrix.dtype == torch.bfloat16:
+        return (matrix,)
+    raise CheckpointError(
+        "unsupported_experts",
+        f"the native kernels have no {str(matrix.dtype).removeprefix('torch.')} experts",
+        "choose the reference experts for this checkpoint",
+    )

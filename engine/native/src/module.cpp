@@ -68,7 +68,7 @@ Matrix read_matrix(nb::handle object, const std::string& name, std::int64_t rows
     const bool scaled = nb::len(parts) == 2;
     Matrix matrix;
     const Array data =
-        array2d(parts[0], name, rows, -1,
+        array2d(parts[0], name, -1, -1,
                 {nb::dtype<std::int32_t>(), nb::dtype<std::int8_t>(), nb::dtype<std::uint8_t>(), kBf16},
                 "int32 (INT4), int8, uint8 (FP8) or bfloat16");
     matrix.data = bytes_of(data);
@@ -81,9 +81,10 @@ Matrix read_matrix(nb::handle object, const std::string& name, std::int64_t rows
                         : data.dtype() == nb::dtype<std::int8_t>() ? Format::int8
                                                                     : Format::fp8;
     }
-    if (columns >= 0 && matrix.columns != columns)
+    if ((rows >= 0 && matrix.rows != rows) || (columns >= 0 && matrix.columns != columns))
         throw InputError(name + " has shape " + shape_text(matrix.rows, matrix.columns) +
-                         ", expected " + shape_text(rows < 0 ? matrix.rows : rows, columns));
+                         ", expected " + shape_text(rows < 0 ? matrix.rows : rows,
+                                                    columns < 0 ? matrix.columns : columns));
     if (matrix.rows == 0 || matrix.columns == 0) throw InputError(name + " is empty");
     if (scaled != (matrix.format != Format::bf16))
         throw InputError(name + (scaled ? " is bfloat16 and takes no scales" : " needs scales"));

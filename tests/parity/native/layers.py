@@ -1,8 +1,9 @@
-"""Random MoE layers in the checkpoint's INT4 layout, and what they compute in float64."""
+"""Random MoE layers in the layouts of published checkpoints, and what they compute in float64."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,21 +12,24 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Int4Matrix:
-    """One matrix [rows, columns] as published: int32 words and bf16 scales, and its values."""
+Format = Literal["int4", "int8", "bf16", "fp8"]
+FORMATS: tuple[Format, ...] = ("int4", "int8", "bf16", "fp8")
 
-    packed: torch.Tensor  # int32 [rows, columns / 8]
-    scale: torch.Tensor  # bfloat16 [rows, columns / 32]
+
+@dataclass(frozen=True, slots=True)
+class RandomMatrix:
+    """One matrix [rows, columns]: what the kernels are given, and its values."""
+
+    parts: tuple[torch.Tensor, ...]
     values: Floats  # [rows, columns]
 
 
 @dataclass(frozen=True, slots=True)
 class RandomLayer:
-    experts: tuple[tuple[Int4Matrix, Int4Matrix, Int4Matrix], ...]  # gate, up, down
+    experts: tuple[tuple[RandomMatrix, RandomMatrix, RandomMatrix], ...]  # gate, up, down
 
-    def arrays(self) -> list[tuple[torch.Tensor, ...]]:
-        return [tuple(a for m in expert for a in (m.packed, m.scale)) for expert in self.experts]
+    def arrays(self) -> list[tuple[tuple[torch.Tensor, ...], ...]]:
+        return [tuple(m.parts for m in expert) for expert in self.experts]
 
     def forward(self, x: Floats, ids: NDArray[np.int32], weights: NDArray[np.float32]) -> Floats:
         out = np.zeros_like(x)
@@ -45,25 +49,65 @@ class Call:
     weights: NDArray[np.float32]  # [T, K]
 
 
-def random_matrix(rng: np.random.Generator, rows: int, columns: int) -> Int4Matrix:
+def random_matrix(
+    rng: np.random.Generator, rows: int, columns: int, form: Format = "int4"
+) -> RandomMatrix:
     """Scaled so that a unit-variance input gives a unit-variance output: no test is blind."""
+    make = {"int4": _int4, "int8": _int8, "bf16": _bf16, "fp8": _fp8}
+    return make[form](rng, rows, columns)
+
+
+def _int4(rng: np.random.Generator, rows: int, columns: int) -> RandomMatrix:
     nibbles = rng.integers(0, 16, (rows, columns), dtype=np.uint8)
     words = nibbles[:, 0::2] | (nibbles[:, 1::2] << 4)
-    # A nibble - 8 has a mean square of 21.5.
-    spread = rng.uniform(0.5, 1.5, (rows, columns // 32)) / np.sqrt(21.5 * columns)
-    scale = torch.from_numpy(spread).to(torch.bfloat16)
-    wide = scale.to(torch.float64).numpy().repeat(32, axis=1)
-    values = (nibbles.astype(np.float64) - 8) * wide
-    return Int4Matrix(torch.from_numpy(np.ascontiguousarray(words).view(np.int32)), scale, values)
+    scale = _group_scales(rng, rows, columns, 21.5)  # the mean square of a nibble - 8
+    packed = torch.from_numpy(np.ascontiguousarray(words).view(np.int32))
+    return RandomMatrix((packed, scale), (nibbles.astype(np.float64) - 8) * _spread(scale))
 
 
-def random_layer(rng: np.random.Generator, experts: int, hidden: int, inter: int) -> RandomLayer:
+def _int8(rng: np.random.Generator, rows: int, columns: int) -> RandomMatrix:
+    codes = rng.integers(-128, 128, (rows, columns), dtype=np.int8)
+    scale = _group_scales(rng, rows, columns, 5461.5)
+    return RandomMatrix((torch.from_numpy(codes), scale), codes * _spread(scale))
+
+
+def _bf16(rng: np.random.Generator, rows: int, columns: int) -> RandomMatrix:
+    weight = torch.from_numpy(rng.standard_normal((rows, columns)) / np.sqrt(columns)).bfloat16()
+    return RandomMatrix((weight,), weight.double().numpy())
+
+
+def _fp8(rng: np.random.Generator, rows: int, columns: int) -> RandomMatrix:
+    """Every code but the two that are no numbers: subnormals and the largest are among them."""
+    codes = rng.integers(0, 127, (rows, columns), dtype=np.uint8)
+    codes |= rng.integers(0, 2, (rows, columns), dtype=np.uint8) << 7
+    weight = torch.from_numpy(codes)
+    blocks = -(-rows // 128), -(-columns // 128)
+    scale = rng.uniform(0.5, 1.5, blocks).astype(np.float32) / np.float32(100 * np.sqrt(columns))
+    wide = scale.astype(np.float64).repeat(128, 0).repeat(128, 1)[:rows, :columns]
+    values = weight.view(torch.float8_e4m3fn).double().numpy()
+    return RandomMatrix((weight, torch.from_numpy(scale)), values * wide)
+
+
+def _group_scales(
+    rng: np.random.Generator, rows: int, columns: int, mean_square: float
+) -> torch.Tensor:
+    spread = rng.uniform(0.5, 1.5, (rows, columns // 32)) / np.sqrt(mean_square * columns)
+    return torch.from_numpy(spread).to(torch.bfloat16)
+
+
+def _spread(scale: torch.Tensor) -> Floats:
+    return scale.to(torch.float64).numpy().repeat(32, axis=1)
+
+
+def random_layer(
+    rng: np.random.Generator, experts: int, hidden: int, inter: int, form: Format = "int4"
+) -> RandomLayer:
     return RandomLayer(
         tuple(
             (
-                random_matrix(rng, inter, hidden),
-                random_matrix(rng, inter, hidden),
-                random_matrix(rng, hidden, inter),
+                random_matrix(rng, inter, hidden, form),
+                random_matrix(rng, inter, hidden, form),
+                random_matrix(rng, hidden, inter, form),
             )
             for _ in range(experts)
         )

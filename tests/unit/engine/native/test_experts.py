@@ -194,29 +194,41 @@ def test_bad_calls_are_refused(pool: _kernels.Experts) -> None:
 
 
 def test_bad_layers_are_refused(pool: _kernels.Experts, layer: RandomLayer) -> None:
-    good = list(layer.arrays()[0])
+    good = layer.arrays()[0]
 
-    def with_part(place: int, array: torch.Tensor) -> list[list[torch.Tensor]]:
-        return [[*good[:place], array, *good[place + 1 :]]]
+    def with_part(place: int, *parts: torch.Tensor) -> list[list[tuple[torch.Tensor, ...]]]:
+        return [[*good[:place], parts, *good[place + 1 :]]]
 
-    rows = torch.zeros((40, HIDDEN // 8), dtype=torch.int32)
-    cases: dict[str, list[list[torch.Tensor]]] = {
+    words, scale = good[0]
+    cases: dict[str, object] = {
         "at least one expert": [],
-        "needs six arrays": [good[:5]],
-        "gate_proj.weight_packed must be int32": with_part(0, good[0].to(torch.int64)),
-        "gate_proj.weight_packed is not contiguous": with_part(0, good[0].t().contiguous().t()),
-        "gate_proj is .* multiples of 32": with_part(0, rows),
-        "gate_proj.weight_scale must be bfloat16": with_part(1, good[1].to(torch.float16)),
-        "gate_proj.weight_scale has shape": with_part(1, good[1][:, :-1].contiguous()),
-        "up_proj.weight_packed has shape": with_part(2, good[2][:-32]),
-        "down_proj.weight_packed has shape": with_part(4, good[0]),
-        "weight_packed is no CPU array": with_part(0, torch.zeros(1, device="meta")),
+        "needs three matrices": [good[:2]],
+        "gate_proj must be int32": with_part(0, words.to(torch.int64), scale),
+        "gate_proj is not contiguous": with_part(0, words.t().contiguous().t(), scale),
+        "gate_proj needs scales": with_part(0, words),
+        "gate_proj is bfloat16 and takes no scales": with_part(0, scale, scale),
+        "gate_proj is empty": with_part(0, words[:0], scale[:0]),
+        "gate_proj has 8 columns, which are no whole groups": with_part(
+            0, words[:, :1].contiguous(), scale[:, :1].contiguous()
+        ),
+        "gate_proj's scale must be bfloat16": with_part(0, words, scale.to(torch.float16)),
+        "gate_proj's scale has shape": with_part(0, words, scale[:, :-1].contiguous()),
+        "up_proj has shape": with_part(1, words[:-32], scale[:-32]),
+        r"down_proj has shape \[128, 256\], expected \[256, 128\]": with_part(2, words, scale),
+        "gate_proj is no CPU array": with_part(0, torch.zeros(1, device="meta"), scale),
+        "gate_proj must be a tuple": [[None, good[1], good[2]]],
     }
     for message, experts in cases.items():
         with pytest.raises(_kernels.InputError, match=message):
             pool.add_layer(1, experts)
     with pytest.raises(_kernels.InputError, match="is there already"):
         pool.add_layer(0, layer.arrays())
+    with pytest.raises(_kernels.InputError, match=r"shared expert\.gate_proj has shape"):
+        pool.add_layer(
+            1, layer.arrays(), random_layer(np.random.default_rng(5), 1, 64, 32).arrays()
+        )
+    with pytest.raises(_kernels.InputError, match="no matrix 0"):
+        pool.linear(0, np.zeros((1, 32), np.float32))
 
 
 def test_bad_options_are_refused() -> None:
