@@ -16,12 +16,19 @@ class LatentCache:
     ``length`` counts the tokens whose latents are complete in every layer.
     """
 
-    def __init__(self, config: ModelConfig, dtype: torch.dtype, limit: int) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        dtype: torch.dtype,
+        limit: int,
+        place: torch.device | None = None,
+    ) -> None:
         self.limit = limit
         self.length = 0
         self._layers = config.num_hidden_layers
         self._width = config.latent_dim
-        self._data = torch.empty(self._layers, 0, self._width, dtype=dtype)  # [L, capacity, R+P]
+        shape = self._layers, 0, self._width
+        self._data = torch.empty(shape, dtype=dtype, device=place)  # [L, capacity, R+P]
 
     @property
     def nbytes(self) -> int:
@@ -35,7 +42,7 @@ class LatentCache:
         if tokens <= capacity:
             return
         capacity = min(max(tokens, 2 * capacity, _FIRST), self.limit)
-        data = torch.empty(self._layers, capacity, self._width, dtype=self._data.dtype)
+        data = self._data.new_empty(self._layers, capacity, self._width)
         data[:, : self.length] = self._data[:, : self.length]
         self._data = data
 

@@ -1,12 +1,28 @@
-"""Experts that are watched: every routing is counted, and recorded if asked."""
+"""Experts that are watched: every routing that is waited for is counted, and
+recorded if asked."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from engine.experts.base import ExpertBackend, ExpertWeights, Ticket
 from engine.experts.stats import ExpertStats
 from engine.experts.trace import TraceRecorder
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A ticket and the routing that it is for."""
+
+    layer: int
+    ids: Tensor
+    inner: Ticket
+
+    @property
+    def done(self) -> bool:
+        return self.inner.done
 
 
 class ObservedExperts:
@@ -27,16 +43,16 @@ class ObservedExperts:
         self._experts.add_layer(layer, experts)
 
     def submit(self, layer: int, x: Tensor, ids: Tensor, weights: Tensor) -> Ticket:
-        ticket = self._experts.submit(layer, x, ids, weights)
-        # After the hand-over: the workers compute while this is counted.
-        chosen = ids.cpu().numpy()
-        self.stats.count(layer, chosen)
-        if self.recorder is not None:
-            self.recorder.add(layer, chosen)
-        return ticket
+        return _Watched(layer, ids, self._experts.submit(layer, x, ids, weights))
 
     def wait(self, ticket: Ticket) -> Tensor:
-        return self._experts.wait(ticket)
+        assert isinstance(ticket, _Watched)
+        # Here the workers compute, and on a device everything else of the layer has been queued.
+        chosen = ticket.ids.cpu().numpy()
+        self.stats.count(ticket.layer, chosen)
+        if self.recorder is not None:
+            self.recorder.add(ticket.layer, chosen)
+        return self._experts.wait(ticket.inner)
 
     def abort(self) -> None:
         self._experts.abort()

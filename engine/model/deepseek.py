@@ -51,6 +51,7 @@ class Model:
         rotary: RotaryTable,
         experts: ExpertBackend,
         pages: PageLimit,
+        place: torch.device,
     ) -> None:
         self.config = config
         self.dtype = dtype
@@ -61,10 +62,12 @@ class Model:
         self._head = head
         self._rotary = rotary
         self._pages = pages
+        self._place = place
 
     def new_cache(self, limit: int | None = None) -> LatentCache:
         """An empty cache for one sequence of at most `limit` tokens."""
-        return LatentCache(self.config, self.dtype, limit or self.config.max_position_embeddings)
+        limit = limit or self.config.max_position_embeddings
+        return LatentCache(self.config, self.dtype, limit, self._place)
 
     @torch.inference_mode()
     def forward(
@@ -81,9 +84,10 @@ class Model:
         that they had.
         """
         segments = _segments(batch)
-        ids = torch.tensor([i for _, tokens in batch.parts for i in tokens])  # [T]
+        flat = [i for _, tokens in batch.parts for i in tokens]
+        ids = torch.tensor(flat, device=self._place)  # [T]
         positions = torch.cat([torch.arange(s.past, s.past + s.end - s.begin) for s in segments])
-        cos, sin = self._rotary.at(positions)
+        cos, sin = (t.to(self._place) for t in self._rotary.at(positions))
         x = self._embedding[ids].to(self.dtype)  # [T] -> [T, H]
         for i, layer in enumerate(self._layers):
             if should_abort():
@@ -97,7 +101,7 @@ class Model:
             s.cache.length = s.past + s.end - s.begin
         if not all_logits:
             x = x[[s.end - 1 for s in segments]]  # [T, H] -> [S, H]
-        return F.linear(self._norm(x), self._head).float()
+        return F.linear(self._norm(x), self._head).float().cpu()
 
     def close(self) -> None:
         """Stop the expert workers."""

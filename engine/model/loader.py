@@ -13,10 +13,10 @@ from engine.checkpoint.mapped import MappedCheckpoint
 from engine.checkpoint.names import attention_shapes, layer_prefix
 from engine.config import ModelConfig
 from engine.errors import Aborted
+from engine.experts.assembly import Assembly, ExpertOptions, assemble, choose_device
 from engine.experts.base import ExpertBackend
-from engine.experts.observed import ObservedExperts
+from engine.experts.device import Device, Inline
 from engine.experts.reference import ReferenceExperts
-from engine.experts.stats import ExpertStats
 from engine.model.deepseek import Layer, Model
 from engine.model.layers import LATENT_NORM_EPS, RMSNorm, SwiGLU
 from engine.model.mla import Attention
@@ -24,9 +24,11 @@ from engine.model.moe import MixtureOfExperts, Router
 from engine.model.page_limit import PageLimit
 from engine.model.rope import RotaryTable
 from engine.model.weights import Weights
+from engine.placement.footprint import footprint
 
 ExpertChoice = Literal["auto", "native", "reference"]
 _SMALL_DENSE_BYTES = 2 << 30
+_PLAIN = ExpertOptions()
 
 
 def load_model(
@@ -36,24 +38,31 @@ def load_model(
     threads: int = 0,
     progress: Callable[[float], None] = lambda share: None,
     should_abort: Callable[[], bool] = lambda: False,
+    options: ExpertOptions = _PLAIN,
 ) -> Model:
     """Load a folder. `dtype` None: float32 for small models, else bfloat16.
 
-    `experts` may be a backend without layers yet; it is closed with the model, or on failure.
+    `experts` may be a backend without layers yet; it is closed with the model, or on failure, and
+    taken as it is, without `options`.
     Routed experts, and dense parts that are stored in `dtype`, stay views of the mapped files.
     Raises CheckpointError, ResourceError ``out_of_memory``, Aborted.
     """
     config = ModelConfig.from_folder(folder)
     source = MappedCheckpoint.open(folder)
     dtype = dtype or _fitting_dtype(config)
-    weights = Weights(config, source, dtype)
-    weights.require_memory()
-    backend = _backend(config, experts, threads)
+    device = choose_device(options.device, options.spans)
     try:
-        loading = _Loading(config, weights, dtype, backend)
+        weights = Weights(config, source, dtype, device.place)
+        weights.require_memory()
+        assembly = _assembly(config, experts, threads, device, options)
+    except BaseException:
+        device.close()
+        raise
+    try:
+        loading = _Loading(config, weights, dtype, assembly)
         return loading.run(PageLimit(source), progress, should_abort)
     except BaseException:
-        backend.close()
+        assembly.experts.close()
         raise
 
 
@@ -64,14 +73,18 @@ def _fitting_dtype(config: ModelConfig) -> torch.dtype:
     return torch.float32 if dense <= _SMALL_DENSE_BYTES else torch.bfloat16
 
 
-def _backend(
-    config: ModelConfig, choice: ExpertChoice | ExpertBackend, threads: int
-) -> ExpertBackend:
+def _assembly(
+    config: ModelConfig,
+    choice: ExpertChoice | ExpertBackend,
+    threads: int,
+    device: Device,
+    options: ExpertOptions,
+) -> Assembly:
     if not isinstance(choice, str):
-        return choice
+        return Assembly(choice, Inline())
     layers = [i for i in range(config.num_hidden_layers) if config.is_moe(i)]
-    stats = ExpertStats(layers, config.n_routed_experts, config.num_experts_per_tok)
-    return ObservedExperts(_computing(config, choice, threads), stats)
+    sizes = config.n_routed_experts, config.num_experts_per_tok, footprint(config).expert_bytes
+    return assemble(_computing(config, choice, threads), device, layers, sizes, options)
 
 
 def _computing(config: ModelConfig, choice: ExpertChoice, threads: int) -> ExpertBackend:
@@ -87,12 +100,13 @@ class _Loading:
     """One load: puts layers together from a checkpoint's weights."""
 
     def __init__(
-        self, config: ModelConfig, weights: Weights, dtype: torch.dtype, experts: ExpertBackend
+        self, config: ModelConfig, weights: Weights, dtype: torch.dtype, assembly: Assembly
     ) -> None:
         self.config = config
         self.weights = weights
         self.dtype = dtype
-        self.experts = experts
+        self.assembly = assembly
+        self.experts = assembly.experts
         self.rotary = RotaryTable(config)
 
     def run(
@@ -127,15 +141,17 @@ class _Loading:
             self.rotary,
             self.experts,
             pages,
+            self.assembly.device.place,
         )
 
     def _layer(self, i: int) -> Layer:
         at, hidden = layer_prefix(self.config, i), self.config.hidden_size
+        mlp_norm = self._norm(f"{at}post_attention_layernorm", hidden)
         return Layer(
             attention_norm=self._norm(f"{at}input_layernorm", hidden),
             attention=self._attention(f"{at}self_attn."),
-            mlp_norm=self._norm(f"{at}post_attention_layernorm", hidden),
-            mlp=self._mixture(i, f"{at}mlp.")
+            mlp_norm=mlp_norm,
+            mlp=self._mixture(i, f"{at}mlp.", mlp_norm)
             if self.config.is_moe(i)
             else self._swiglu(f"{at}mlp.", self.config.intermediate_size),
         )
@@ -168,7 +184,7 @@ class _Loading:
             out=matrix("o_proj"),
         )
 
-    def _mixture(self, layer: int, at: str) -> MixtureOfExperts:
+    def _mixture(self, layer: int, at: str, norm: RMSNorm) -> MixtureOfExperts:
         config = self.config
         count = config.n_routed_experts
         self.experts.add_layer(layer, self.weights.experts(layer))
@@ -179,8 +195,10 @@ class _Loading:
             self.weights.plain(bias, (count,), torch.float32),
         )
         inner = config.moe_intermediate_size * config.n_shared_experts
-        shared = self._swiglu(f"{at}shared_experts.", inner) if inner else None
-        return MixtureOfExperts(router, shared, self.experts)
+        device = self.assembly.device
+        shared = device.static(self._swiglu(f"{at}shared_experts.", inner)) if inner else None
+        self.assembly.learn(layer, router, norm.weight)
+        return MixtureOfExperts(router, shared, self.experts, device)
 
     def _swiglu(self, at: str, inner: int) -> SwiGLU:
         hidden = self.config.hidden_size

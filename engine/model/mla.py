@@ -98,7 +98,7 @@ class Attention:
         value = latent @ self.value_up.transpose(1, 2)  # [L, R] x [N, R, Vh] -> [N, L, Vh]
         k = torch.cat((k_nope, k_rope.expand(k_nope.shape[0], -1, -1)), -1)  # [N, L, D+P]
         q = torch.cat((q_nope, q_rope), -1)  # [N, t, D+P]
-        mask = None if past == 0 else _causal_mask(q.shape[1], cached.shape[0], past)
+        mask = None if past == 0 else _causal_mask(q.shape[1], cached.shape[0], past, q.device)
         return F.scaled_dot_product_attention(
             q[None],
             k[None],
@@ -115,12 +115,12 @@ class Attention:
         scores = (q @ cached.T).float() * config.softmax_scale  # [N, t, L]
         t = scores.shape[1]
         if t > 1:
-            scores.masked_fill_(~_causal_mask(t, cached.shape[0], past), -torch.inf)
+            scores.masked_fill_(~_causal_mask(t, cached.shape[0], past, q.device), -torch.inf)
         weights = scores.softmax(-1).to(cached.dtype)
         context = weights @ cached[:, : config.kv_lora_rank]  # [N, t, L] x [L, R] -> [N, t, R]
         return context @ self.value_up.transpose(1, 2)  # [N, t, Vh]
 
 
-def _causal_mask(t: int, total: int, past: int) -> Tensor:
+def _causal_mask(t: int, total: int, past: int, place: torch.device) -> Tensor:
     """True where query i (position past+i) may read position j. [t, L]"""
-    return torch.ones(t, total, dtype=torch.bool).tril(past)
+    return torch.ones(t, total, dtype=torch.bool, device=place).tril(past)

@@ -22,16 +22,23 @@ _ROOM = 256 << 20
 
 
 class Weights:
-    """Reads tensors by name and checks their shapes. `dtype` is the dense parts'.
+    """Reads tensors by name and checks their shapes. `dtype` and `place` are the dense parts'.
 
     What is stored in `dtype` stays a view of the mapped file; everything else is converted,
     which for routed experts never happens.
     """
 
-    def __init__(self, config: ModelConfig, source: MappedCheckpoint, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        source: MappedCheckpoint,
+        dtype: torch.dtype,
+        place: torch.device | None = None,
+    ) -> None:
         self._config = config
         self._source = source
         self._dtype = dtype
+        self._place = place or torch.device("cpu")
 
     def plain(self, name: str, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> Tensor:
         """A tensor that is stored as floats. Raises CheckpointError."""
@@ -42,14 +49,14 @@ class Weights:
                 f"{name} is {str(tensor.dtype).removeprefix('torch.')}",
                 "supported here: bfloat16, float16, float32",
             )
-        return tensor.to(dtype or self._dtype)
+        return tensor.to(self._place, dtype or self._dtype)
 
     def matrix(self, name: str, shape: tuple[int, int]) -> Tensor:
         """A linear layer's [out, in], FP8 widened. Raises CheckpointError."""
         if self._source.entry(name).dtype != "F8_E4M3":
             return self.plain(name, shape)
         fp8 = self._fp8(name, shape)
-        return dequantise(fp8.weight, fp8.scale, self._dtype)
+        return dequantise(fp8.weight, fp8.scale, self._dtype).to(self._place)
 
     def experts(self, layer: int) -> list[ExpertWeights]:
         """A layer's routed experts, every one a view. Raises CheckpointError."""

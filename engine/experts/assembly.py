@@ -1,0 +1,134 @@
+"""Puts together who computes routed experts: the processor's backend and what is wanted around it.
+
+From the inside out: the backend, a memory budget, the way to a device, hot experts on it, deferral,
+streaming of long prompts, and outermost the counters. Nothing is added that was not asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from engine.experts.accelerator import AcceleratorDevice, find_accelerator
+from engine.experts.base import ExpertBackend
+from engine.experts.deferral import DeferringExperts
+from engine.experts.device import Device, Inline, ThreadDevice
+from engine.experts.gpu import DeviceExperts, SplitExperts
+from engine.experts.hybrid import HybridExperts
+from engine.experts.observed import ObservedExperts
+from engine.experts.stats import ExpertStats
+from engine.experts.streaming import LongPrompts, StreamedExperts
+from engine.experts.timeline import Timeline
+from engine.experts.trace import TraceRecorder
+from engine.tiers.policies import DecayedLfu, Lru, PolicyMaker
+from engine.tiers.readahead import ReadAhead, RouterOf
+from engine.tiers.residency import TieredExperts
+
+DeviceChoice = Literal["auto", "cpu", "thread"]
+PolicyChoice = Literal["lfu", "lru"]
+_POLICIES: dict[PolicyChoice, PolicyMaker] = {"lfu": DecayedLfu, "lru": Lru}
+_SPARE_DEVICE_BYTES = 2 << 30
+"""Left free on a device when hot experts fill it: for activations and the cache's growth."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertOptions:
+    """Where routed experts are and who computes beside them. The default is the plain path."""
+
+    device: DeviceChoice = "auto"
+    """``auto``: the accelerator, if there is one; ``thread``: two threads play one."""
+    ram_bytes: int = 0
+    """Memory for experts; 0: no budget of our own, the system decides."""
+    policy: PolicyChoice = "lfu"
+    on_gpu: int | Literal["auto"] = "auto"
+    """Hot experts on the device: how many, or as many as its memory takes."""
+    deferred: int = 0
+    """Experts of a token that join one layer later."""
+    stream_from: int = 0
+    """Tokens of a call from which experts stream to the device; 0: never."""
+    stream_bytes: int = 1 << 30
+    """Of each of the two streaming buffers."""
+    trace_rows: int = 0
+    """Routing to keep for a trace, in tokens x layers."""
+    spans: int = 0
+    """Spans to keep on the device's timeline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """What a model is given: its experts, and the device that computes beside them."""
+
+    experts: ExpertBackend
+    device: Device
+    ahead: ReadAhead | None = None
+
+    def learn(self, layer: int, router: RouterOf, norm: Tensor) -> None:
+        """A layer's router and the weight of the norm before it, for read-ahead."""
+        if self.ahead is not None:
+            self.ahead.add_layer(layer, router, norm)
+
+
+def choose_device(choice: DeviceChoice, spans: int = 0) -> Device:
+    """The device for a choice."""
+    timeline = Timeline(spans)
+    if choice == "thread":
+        return ThreadDevice(timeline)
+    place = find_accelerator() if choice == "auto" else None
+    return AcceleratorDevice(place, timeline) if place is not None else Inline(timeline)
+
+
+def assemble(
+    computing: ExpertBackend,
+    device: Device,
+    layers: Sequence[int],
+    sizes: tuple[int, int, int],
+    options: ExpertOptions,
+) -> Assembly:
+    """Wrap `computing` as `options` say; `sizes`: experts of a layer, chosen of them, bytes of one.
+
+    Raises ResourceError ``unsupported``: a budget where the system offers no means for one.
+    """
+    count, top_k, nbytes = sizes
+    stats = ExpertStats(layers, count, top_k)
+    experts, ahead, beside = computing, None, not isinstance(device, Inline)
+    if options.ram_bytes:
+        ahead = ReadAhead()
+        policy = _POLICIES[options.policy]
+        experts = TieredExperts(experts, stats, options.ram_bytes, policy, ahead)
+    if beside:
+        experts = HybridExperts(experts, device)
+    room = _room(options.on_gpu, device, len(layers) * count, nbytes)
+    if room:
+        experts = SplitExperts(experts, DeviceExperts(device), stats, room)
+    if options.deferred:
+        experts = DeferringExperts(experts, options.deferred)
+    if options.stream_from and beside:
+        streamed = StreamedExperts(device, options.stream_bytes)
+        experts = LongPrompts(experts, streamed, options.stream_from)
+    recorder = TraceRecorder(count, top_k, options.trace_rows) if options.trace_rows else None
+    return Assembly(ObservedExperts(experts, stats, recorder), device, ahead)
+
+
+def _room(wanted: int | Literal["auto"], device: Device, experts: int, nbytes: int) -> int:
+    """How many hot experts the device gets."""
+    if isinstance(device, Inline):
+        return 0
+    if wanted != "auto":
+        return min(wanted, experts)
+    if device.place.type == "cpu":  # it shares the memory that they are in already
+        return 0
+    free = _free_bytes(device.place) - _SPARE_DEVICE_BYTES
+    return max(0, min(free // nbytes, experts))
+
+
+def _free_bytes(place: torch.device) -> int:
+    """0 where torch cannot tell."""
+    try:
+        free, _ = torch.accelerator.get_memory_info(place)
+    except (AttributeError, RuntimeError, NotImplementedError):
+        return 0
+    return int(free)
