@@ -18,7 +18,8 @@ esac
 fingerprint() {
     # The folder's own path counts: a moved checkout leaves stale paths in .venv.
     { pwd -P; sha256sum pyproject.toml packaging/constraints.txt packaging/setup/*; \
-      sha256sum engine/native/cmake/CMakeLists.txt engine/native/src/*; } | sha256sum | cut -d' ' -f1
+      sha256sum engine/native/cmake/CMakeLists.txt; \
+      find engine/native/src -type f | sort | xargs sha256sum; } | sha256sum | cut -d' ' -f1
 }
 now=$(fingerprint)
 ready=.venv/.ready
