@@ -69,11 +69,12 @@ class Weights:
         """Raises ResourceError ``out_of_memory`` when the copies to be made do not fit."""
         needed, free = self._copied_bytes() + _ROOM, free_memory()
         if needed > free:
+            narrower = " or the dtype bfloat16" if self._dtype == torch.float32 else ""
             raise ResourceError(
                 "out_of_memory",
                 f"loading needs {needed:,} bytes of memory besides the mapped files, "
                 f"{free:,} are free",
-                "close other programs, or choose a smaller model or the dtype bfloat16",
+                f"close other programs, or choose a smaller model{narrower}",
             )
 
     # -- inside
@@ -89,6 +90,16 @@ class Weights:
                 total += prod(item.shape) * wanted.itemsize
         return total
 
+    def _floats(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        tensor = self._source.tensor(name, shape)
+        if not tensor.dtype.is_floating_point or tensor.dtype.itemsize < 2:
+            raise CheckpointError(
+                "wrong_dtype",
+                f"{name} is {str(tensor.dtype).removeprefix('torch.')}",
+                "supported here: bfloat16, float16, float32",
+            )
+        return tensor
+
     def _expert(self, layer: int, expert: int) -> ExpertWeights:
         at = expert_prefix(self._config, layer, expert)
         gate, up, down = (
@@ -100,7 +111,7 @@ class Weights:
     def _expert_matrix(self, name: str, shape: tuple[int, int]) -> ExpertMatrix:
         quant = self._config.quantisation
         if quant is None:
-            return self._source.tensor(name, shape)
+            return self._floats(name, shape)
         if quant.format == "fp8":
             return self._fp8(name, shape)
         rows, columns = shape
