@@ -183,6 +183,11 @@ def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         choices=("bf16", "fp8", "int8", "int4"),
         help="plan as if the routed experts were stored so",
     )
+    plan.add_argument(
+        "--dense",
+        choices=("bf16", "int8", "int4"),
+        help="precision of everything but routed experts (default: the best that fits)",
+    )
     plan.add_argument("--table", action="store_true", help="described machines, every shape")
     plan.add_argument("--probe", action="store_true", help="measure this machine and describe it")
     plan.add_argument("--json", action="store_true", help="one JSON object")

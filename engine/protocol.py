@@ -422,6 +422,8 @@ class PlanRequest(msgspec.Struct, frozen=True):
     """Tokens that the cache should hold; 0: 32,768, or what the model allows."""
     experts: WeightForm | None = None
     """Plan as if the routed experts were converted; None: as they are stored."""
+    dense: WeightForm | None = None
+    """Precision of everything else; None: the best that fits."""
 
 
 class LayerPlan(msgspec.Struct, frozen=True):

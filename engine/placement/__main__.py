@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 import msgspec
 
-from engine.errors import SelenographError
+from engine.errors import RequestError, SelenographError
 from engine.placement import hardware
 from engine.placement.report import answer, find_machine, table
 from engine.placement.show import report_text, table_text
@@ -21,13 +22,20 @@ def main() -> int:
     parser.add_argument("--hardware", default="", metavar="FILE|NAME")
     parser.add_argument("--context", type=int, default=0, metavar="N")
     parser.add_argument("--experts", choices=("bf16", "fp8", "int8", "int4"))
+    parser.add_argument("--dense", choices=("bf16", "int8", "int4"))
     parser.add_argument("--json", action="store_true")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--table", action="store_true")
     what.add_argument("--probe", action="store_true")
     args = parser.parse_args()
     try:
-        return _run(args)
+        code = _run(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read our output has left; Python must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except SelenographError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 1
@@ -41,7 +49,10 @@ def _run(args: argparse.Namespace) -> int:
         rows = table()
         print(msgspec.json.encode(rows).decode() if args.json else table_text(rows))
         return 0
-    report = answer(PlanRequest(args.model or "nano", args.hardware, args.context, args.experts))
+    if not args.model:
+        raise RequestError("no_model", "no model was named", "name a folder or a shape")
+    wanted = PlanRequest(args.model, args.hardware, args.context, args.experts, args.dense)
+    report = answer(wanted)
     print(msgspec.json.encode(report).decode() if args.json else report_text(report))
     return 0 if report.placement.verdict != "does not fit" else 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -33,6 +33,7 @@ class _Change:
     what: str
     footprint: Footprint
     hardware: Hardware
+    policy: Policy
 
 
 def helps(
@@ -40,8 +41,8 @@ def helps(
 ) -> tuple[str, ...]:
     """At most three sentences, the best first; none where nothing gains much."""
     gains: list[tuple[float, str]] = []
-    for change in _changes(footprint, hardware, now):
-        then = plan(change.footprint, change.hardware, policy)
+    for change in _changes(footprint, hardware, policy, now):
+        then = plan(change.footprint, change.hardware, change.policy)
         if not then.decode:
             continue
         if not now.decode:
@@ -76,33 +77,40 @@ def _relative(name: str, footprint: Footprint, hardware: Hardware) -> FamilyPlan
     )
 
 
-def _changes(footprint: Footprint, hardware: Hardware, now: Placement) -> Iterator[_Change]:
+def _changes(
+    footprint: Footprint, hardware: Hardware, policy: Policy, now: Placement
+) -> Iterator[_Change]:
+    def on(what: str, other: Hardware) -> _Change:
+        return _Change(what, footprint, other, policy)
+
     short = not now.decode or any(layer.mapped for layer in now.layers)
     if short:
-        size = _memory_for(footprint, hardware)
+        size = _memory_for(footprint, hardware, policy)
         if size is not None:
             bigger = _with_memory(hardware, size)
-            yield _Change(f"{size:,} GiB of memory, for all experts", footprint, bigger)
+            yield on(f"{size:,} GiB of memory, for all experts", bigger)
         faster = msgspec.structs.replace(hardware, disk_gb_per_s=2 * hardware.disk_gb_per_s)
-        yield _Change("A disk twice as fast", footprint, faster)
+        yield on("A disk twice as fast", faster)
     if not hardware.accelerators:
         card = msgspec.structs.replace(hardware, accelerators=(_CARD,))
-        yield _Change("A card with 24 GB", footprint, card)
+        yield on("A card with 24 GB", card)
     if footprint.expert_form != "int4" and footprint.expert_count:
         form = FORMS[footprint.expert_form]
         int4 = footprint.with_experts("int4")
-        yield _Change(f"A checkpoint with INT4 experts instead of {form}", int4, hardware)
+        yield _Change(f"A checkpoint with INT4 experts instead of {form}", int4, hardware, policy)
+    if now.decode and now.dense_form == "bf16" and now.dense_on == "gpu":
+        yield _Change("The dense part in INT8", footprint, hardware, replace(policy, dense="int8"))
     doubled = {n: 2 * gb for n, gb in hardware.read_gb_per_s.items()}
     wider = msgspec.structs.replace(hardware, read_gb_per_s=doubled)
-    yield _Change("Twice the memory channels", footprint, wider)
+    yield on("Twice the memory channels", wider)
 
 
-def _memory_for(footprint: Footprint, hardware: Hardware) -> int | None:
+def _memory_for(footprint: Footprint, hardware: Hardware, policy: Policy) -> int | None:
     """The smallest size on the market at which no expert stays on disk."""
     for size in _SIZES:
         if size <= hardware.memory_gib:
             continue
-        placement = plan(footprint, _with_memory(hardware, size))
+        placement = plan(footprint, _with_memory(hardware, size), policy)
         if placement.decode and not any(layer.mapped for layer in placement.layers):
             return size
     return None

@@ -54,11 +54,11 @@ class Costs:
     """For an instruction set that is not in the table."""
     attention_peak: float = 0.30
     """Of the float rate, in attention's scores and sums. Estimated."""
-    layer_s: float = 150e-6
+    layer_s: float = 500e-6
     """A layer of a step without an accelerator: norms, routing, small operations, waking workers.
-    Measured on the embedded model, where little else counts."""
-    step_s: float = 1e-3
-    """A step: scheduling, sampling, parsing, sending. Estimated."""
+    Measured on the embedded model, where little else counts: 0.5 ms and more on a busy machine."""
+    step_s: float = 500e-6
+    """A step: scheduling, sampling, parsing, sending. Measured there, too."""
     chunk_tokens: int = 256
     """Of a prompt, computed together; every chunk reads the weights again."""
 
@@ -67,6 +67,12 @@ class Costs:
     """Of its memory's bandwidth, on one token. Estimated."""
     device_peak: float = 0.50
     """Of its bf16 rate, on prompts. Estimated."""
+    widened_bytes: Mapping[str, float] = field(
+        default_factory=lambda: {"int4": 12.0, "int8": 8.0, "fp8": 8.0}
+    )
+    """Bytes that its memory moves per weight of an expert that is widened to bf16 before use, by
+    operations of their own. Estimated; a kernel that widens in registers would need the stored
+    bytes only."""
     device_layer_s: float = 60e-6
     """A layer of a step: launches, activations to the processor and back. Estimated."""
     bus_read: float = 0.85

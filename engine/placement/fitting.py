@@ -22,6 +22,9 @@ LEAST_CONTEXT = 2_048
 # is below that of the INT8 activations it is multiplied with.
 _ON_PROCESSOR: tuple[WeightForm, ...] = ("int8", "int4")
 _ON_DEVICE: tuple[WeightForm, ...] = ("bf16", "int8", "int4")
+_HOT_SHARES = (0.0, 0.125, 0.25, 0.5, 1.0)
+"""Of an accelerator's free room, how much may go to experts: what it saves the processor it costs
+the accelerator, so that the best may lie between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,11 @@ def device_budget(device: Accelerator, costs: Costs) -> int:
 
 def fits(footprint: Footprint, hardware: Hardware, policy: Policy, costs: Costs) -> list[Fit]:
     """Every way that fits; none if the machine is too small."""
-    devices = hardware.accelerators if policy.devices else ()
-    found = [_on_device(footprint, hardware, d, policy, costs) for d in devices]
+    found = [
+        _on_device(footprint, hardware, device, policy, costs, share)
+        for device in (hardware.accelerators if policy.devices else ())
+        for share in (_HOT_SHARES if policy.hot_experts and not device.unified else (0.0,))
+    ]
     if policy.processor:
         found.append(_on_processor(footprint, hardware, policy, costs))
     return [fit for fit in found if fit is not None]
@@ -98,7 +104,12 @@ def _on_processor(
 
 
 def _on_device(
-    footprint: Footprint, hardware: Hardware, device: Accelerator, policy: Policy, costs: Costs
+    footprint: Footprint,
+    hardware: Hardware,
+    device: Accelerator,
+    policy: Policy,
+    costs: Costs,
+    hot_share: float,
 ) -> Fit | None:
     buffers = 2 * costs.stream_buffer_bytes
     ram = {"program": costs.program_bytes, "embeddings": footprint.embedding_bytes}
@@ -123,13 +134,11 @@ def _on_device(
     if streams:
         gpu["streaming"] = ram["streaming"] = buffers
         room -= buffers
-    hot = 0
-    if policy.hot_experts and not device.unified and footprint.expert_count:
-        hot = min(footprint.expert_count, room // footprint.expert_bytes)
-        if hot == footprint.expert_count and streams:
-            # Nothing is left to stream.
-            streams = False
-            del gpu["streaming"], ram["streaming"]
+    hot = min(footprint.expert_count, int(room * hot_share) // footprint.expert_bytes)
+    if hot == footprint.expert_count and streams:
+        # Nothing is left to stream.
+        streams = False
+        del gpu["streaming"], ram["streaming"]
     if device.unified:
         ram |= {f"{part} (accelerator)": size for part, size in gpu.items()}
         gpu = {}

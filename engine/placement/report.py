@@ -32,7 +32,7 @@ def answer(request: PlanRequest) -> PlanReport:
     if request.experts:
         model = model.with_experts(request.experts)
     hardware = find_machine(request.hardware, request.model)
-    policy = Policy(context=request.context)
+    policy = Policy(context=request.context, dense=request.dense)
     placement = plan(model, hardware, policy)
     family = (
         relatives({n: f for n, f in shapes().items() if n != model.name}, hardware)

@@ -141,7 +141,9 @@ class Timing:
         missing = self._missed(split.mapped_experts / max(1, f.moe_layers))
         flops = tokens * (f.dense_flops - f.head.flops + f.routed_flops)
         rate = split.device.bf16_tflops * 1e12 * costs.device_peak
-        computing = Spent({"accelerator": flops / rate})
+        widened = passes * f.expert_count * f.expert.weights * self._moved_per_weight
+        moving = widened / (split.device.read_gb_per_s * 1e9 * costs.device_read)
+        computing = Spent({"accelerator": flops / rate + moving})
         # The first layer's crossing has nothing to hide behind.
         filling = crossing.times(1 / max(1, f.moe_layers))
         work = together(after((crossing, missing)).times(passes), computing)
@@ -250,9 +252,8 @@ class Timing:
         """``experts`` in all layers together, ``rows`` tokens each."""
         f, device = self.footprint, self.split.device
         assert device is not None
-        return _on_device(
-            device, self.costs, experts * f.expert_bytes, experts * rows * f.expert.flops
-        )
+        moved = experts * f.expert.weights * self._moved_per_weight
+        return _on_device(device, self.costs, moved, experts * rows * f.expert.flops)
 
     def _missed(self, experts: float) -> Spent:
         """``experts`` of every layer that come from disk."""
@@ -284,6 +285,12 @@ class Timing:
         costs = self.costs
         layer = costs.layer_s if self.split.device is None else costs.device_layer_s
         return Spent({"overhead": costs.step_s + self.footprint.layers * layer})
+
+    @property
+    def _moved_per_weight(self) -> float:
+        """Bytes that pass through the accelerator's memory for each weight of an expert."""
+        form = self.footprint.expert_form
+        return self.costs.widened_bytes.get(form, _bytes_per_weight(form))
 
     @property
     def _float_share(self) -> float:

@@ -229,7 +229,8 @@ def test_a_fast_bus_streams_earlier() -> None:
 
 
 def test_nothing_streams_when_all_experts_are_on_the_card() -> None:
-    placement = plan(footprint(config()), box(accelerators=(card(),)))
+    plain = footprint(config(quantization_config=None))
+    placement = plan(plain, box(accelerators=(card(),)))
     assert placement.stream_from is None
     assert "streaming" not in parts(placement, "gpu") | parts(placement, "ram")
     assert all(layer.ram == 0 for layer in placement.layers)
@@ -272,6 +273,15 @@ def test_threads_are_added_only_where_something_grows() -> None:
     model = footprint(config())
     assert plan(model, saturated).threads == 4
     assert plan(model, growing).threads == 8
+
+
+def test_packed_experts_share_the_work_where_widening_them_is_slow() -> None:
+    # Enough room for all, but the processor reads packed weights while the card widens others.
+    placement = plan(footprint(config()), box(accelerators=(card(),)))
+    on_card = sum(layer.gpu for layer in placement.layers)
+    everywhere = plan(footprint(config()), box(accelerators=(card(),)), Policy(hot_experts=False))
+    assert 0 < on_card < 11 * 64
+    assert placement.turn_s < everywhere.turn_s
 
 
 def test_unified_memory_is_counted_once() -> None:
