@@ -23,8 +23,8 @@ LEAST_CONTEXT = 2_048
 _ON_PROCESSOR: tuple[WeightForm, ...] = ("int8", "int4")
 _ON_DEVICE: tuple[WeightForm, ...] = ("bf16", "int8", "int4")
 _HOT_SHARES = (0.0, 0.125, 0.25, 0.5, 1.0)
-"""Of an accelerator's free room, how much may go to experts: what it saves the processor it costs
-the accelerator, so that the best may lie between."""
+"""Of the experts that an accelerator has room for, how many to keep there: what they save the
+processor they cost the accelerator, so that the best may lie between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def _on_device(
     if streams:
         gpu["streaming"] = ram["streaming"] = buffers
         room -= buffers
-    hot = min(footprint.expert_count, int(room * hot_share) // footprint.expert_bytes)
+    hot = int(hot_share * min(footprint.expert_count, room // footprint.expert_bytes))
     if hot == footprint.expert_count and streams:
         # Nothing is left to stream.
         streams = False
