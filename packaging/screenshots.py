@@ -1,7 +1,8 @@
 """Pictures of the real window for the README: ``python packaging/screenshots.py``.
 
 Runs the program's own engine and the embedded model in a fresh data folder, on whatever screen Qt
-finds (``xvfb-run`` where there is none), and writes ``docs/img/{light,dark,streaming,trace}.png``.
+finds (``xvfb-run`` where there is none), and writes ``docs/img``: light, dark, streaming, trace,
+engine.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QAbstractButton, QApplication
 
 from app.core import Core
@@ -73,7 +75,7 @@ def notes(folder: Path) -> Path:
 
 
 def main() -> None:
-    """Take all four."""
+    """Take all five."""
     app = QApplication(sys.argv)
     app.setStyle("Fusion")
     themes = ThemeSource(app, "light")
@@ -105,10 +107,29 @@ def main() -> None:
             window.grab().save(str(IMAGES / "trace.png"))
             bridge.state_changed.connect(lambda _: streaming(window))
             ask(app, window, "How much is 15% of 240?")
+            engine(app, window)
         finally:
             window.close()
             bridge.close()
             core.close()
+
+
+def engine(app: QApplication, window: MainWindow) -> None:
+    """A picture of the engine panel once it knows the experts and the machine's bounds."""
+    panel = window.engine
+    window.findChild(QAction, "showEngine").trigger()
+
+    def known() -> bool:
+        status = window.bridge.engine.status
+        return (
+            panel.experts.heat.isVisible()
+            and status is not None
+            and status.bound_decode_tokens_per_s > 0
+        )
+
+    until(app, known)
+    settle(app)
+    window.grab().save(str(IMAGES / "engine.png"))
 
 
 def streaming(window: MainWindow) -> None:

@@ -7,8 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import psutil
+
+from engine.native import _kernels
 from engine.placement.footprint import Footprint
 from engine.protocol import WeightForm
+
+_MOST_MIB, _LEAST_MIB = 256, 32
+_FREE_SHARE = 0.1
+"""Of the free memory, what measuring it may touch."""
+_READ_SECONDS, _DOT_SECONDS = 0.2, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +27,26 @@ class Bounds:
     prefill: float = 0.0
 
 
-def bounds(
-    footprint: Footprint, dense_form: WeightForm, bytes_per_s: float, int8_per_s: float
-) -> Bounds:
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Of the processor with a number of threads: bytes read and INT8 operations a second."""
+
+    read: float
+    int8: float
+
+    @classmethod
+    def measured(cls, threads: int) -> Rates:
+        """Takes about half a second of all threads."""
+        free = psutil.virtual_memory().available >> 20
+        mebibytes = int(min(_MOST_MIB, max(_LEAST_MIB, free * _FREE_SHARE)))
+        isa = _kernels.available_isas()[-1]
+        return cls(
+            read=1e9 * _kernels.read_bandwidth(threads, mebibytes, _READ_SECONDS),
+            int8=1e9 * _kernels.dot_peak(isa, threads, _DOT_SECONDS),
+        )
+
+
+def bounds(footprint: Footprint, dense_form: WeightForm, rates: Rates) -> Bounds:
     """Decode: every weight that a token needs is read once from memory. Prefill: every
     multiply-add of a token is an INT8 dot product, two operations each, at the peak.
 
@@ -29,8 +54,8 @@ def bounds(
     the first for a small model.
     """
     return Bounds(
-        decode=bytes_per_s / footprint.decode_bytes(dense_form),
+        decode=rates.read / footprint.decode_bytes(dense_form),
         # The head is needed for a prompt's last token only.
-        prefill=int8_per_s
+        prefill=rates.int8
         / (footprint.dense_flops - footprint.head.flops + footprint.routed_flops),
     )

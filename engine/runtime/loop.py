@@ -8,17 +8,15 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import psutil
 import torch
 
-from engine.config import ModelConfig
 from engine.errors import Aborted, RequestError, ResourceError, SelenographError, context_exceeded
 from engine.model.loader import load_model
-from engine.placement.footprint import Footprint, footprint
+from engine.placement.footprint import footprint
+from engine.placement.limits import memory_limit
 from engine.protocol import (
     PROTOCOL,
     EngineStatus,
@@ -29,10 +27,10 @@ from engine.protocol import (
     LoadState,
     RequestTrace,
 )
-from engine.runtime.bounds import Bounds
+from engine.runtime.bounds import Rates
 from engine.runtime.defaults import read_defaults
 from engine.runtime.engine import Engine, TextEnds
-from engine.runtime.routes import expert_report, tier_uses
+from engine.runtime.loaded import Loaded
 from engine.runtime.runner import Runner
 from engine.scheduler.scheduler import queue_full
 from engine.text.chat_template import ChatTemplate
@@ -42,19 +40,8 @@ from engine.version import VERSION
 
 log = logging.getLogger("engine")
 _STATUS_EVERY = 1.0
-_MEMORY_BYTES = psutil.virtual_memory().total
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    engine: Engine
-    text: LoadedText
-    config: ModelConfig
-    dtype: str
-    experts: str
-    threads: int
-    footprint: Footprint
-    bounds: Bounds
+_LIMIT = memory_limit()
+_MEMORY_BYTES = _LIMIT.limit if _LIMIT else psutil.virtual_memory().total
 
 
 class EngineThread:
@@ -68,12 +55,15 @@ class EngineThread:
         self._state: LoadState = "empty"
         self._error: ErrorBody | None = None
         self._progress: float | None = None
-        self._model: _Loaded | None = None
+        self._model: Loaded | None = None
         self._arriving: dict[str, Request] = {}
         """Submitted and still in the mailbox; a long step keeps them there."""
         self._cancel_load = threading.Event()
         """Of the newest load, begun or not."""
         self._closing = False
+        self._rates: dict[int, Rates] = {}
+        """By number of threads, once somebody looked at the experts."""
+        self._rates_due = False
         self._began = time.monotonic()
         self._told = 0.0
 
@@ -104,46 +94,18 @@ class EngineThread:
             resident_bytes=psutil.Process().memory_info().rss,
             memory_total_bytes=_MEMORY_BYTES,
         )
-        if model is None:
-            return status
-        scheduler, meter = model.engine.scheduler, model.engine.meter
-        stats = model.engine.stats.snapshot() if model.engine.stats is not None else None
-        return msgspec.structs.replace(
-            status,
-            load_progress=None,
-            error=None,
-            model=model.text.name,
-            model_path=str(model.text.path),
-            family=model.config.family,
-            dtype=model.dtype,
-            experts=model.experts,
-            threads=model.threads,
-            context_length=model.text.context_length,
-            running=len(scheduler.running),
-            waiting=len(scheduler.waiting),
-            prefill_tokens_per_s=meter.prefill_tokens_per_s,
-            decode_tokens_per_s=meter.decode_tokens_per_s,
-            cached_tokens=model.engine.recent.tokens,
-            bound_prefill_tokens_per_s=model.bounds.prefill,
-            bound_decode_tokens_per_s=model.bounds.decode,
-            routed_tokens=stats.tokens if stats else 0,
-            tiers=tier_uses(stats, model.footprint.expert_bytes) if stats else (),
-            prediction_hit_rate=stats.prediction_hit_rate if stats else None,
-        )
+        return model.status(status) if model is not None else status
 
     def experts(self, window: HeatWindow) -> ExpertReport:
         model = self._model
-        if model is None or model.engine.stats is None:
-            return ExpertReport(window)
-        return expert_report(model.engine.stats, window)
+        if model is not None and model.threads not in self._rates and not self._rates_due:
+            self._rates_due = True
+            self._mail.put(lambda: None)  # an idle engine wakes up and measures
+        return model.expert_report(window) if model is not None else ExpertReport(window)
 
     def trace(self, request_id: str) -> RequestTrace | None:
         model = self._model
-        routes = model.engine.routes if model is not None else None
-        heat = routes.heat(request_id) if routes is not None else None
-        if heat is None or model is None:
-            return None
-        return RequestTrace(request_id, model.engine.sequence(request_id) is not None, heat)
+        return model.trace(request_id) if model is not None else None
 
     def loaded(self) -> LoadedText | None:
         model = self._model
@@ -220,6 +182,8 @@ class EngineThread:
             engine = self._model.engine if self._model else None
             if engine is not None and engine.busy and not self._closing:
                 self._step(engine)
+            elif self._rates_due and not self._closing:
+                self._measure()
             self._tell(every=_STATUS_EVERY)
         self._unload()
 
@@ -248,6 +212,14 @@ class EngineThread:
             engine.fail_all(
                 SelenographError("internal", message, "this is a bug; the log has the traceback")
             )
+
+    def _measure(self) -> None:
+        """How fast this machine is, while nobody waits for it."""
+        self._rates_due = False
+        model = self._model
+        if model is not None:
+            self._rates[model.threads] = rates = Rates.measured(model.threads)
+            self._model = model.with_rates(rates)
 
     def _accept(self, request: Request) -> None:
         del self._arriving[request.id]
@@ -301,7 +273,7 @@ class EngineThread:
             )
         return "ready", None
 
-    def _open(self, request: LoadRequest, cancel: threading.Event) -> _Loaded:
+    def _open(self, request: LoadRequest, cancel: threading.Event) -> Loaded:
         folder = Path(request.path).expanduser()
         threads = request.threads or psutil.cpu_count(logical=False) or 1
         torch.set_num_threads(threads)
@@ -336,7 +308,7 @@ class EngineThread:
             created=int(time.time()),
         )
         dtype_name = str(model.dtype).removeprefix("torch.")
-        return _Loaded(
+        return Loaded(
             engine,
             text,
             config,
@@ -344,8 +316,7 @@ class EngineThread:
             model.experts.name,
             threads,
             footprint(config),
-            Bounds(),
-        )
+        ).with_rates(self._rates.get(threads))
 
     def _unload(self) -> None:
         model, self._model = self._model, None

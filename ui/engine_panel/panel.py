@@ -30,7 +30,7 @@ PHASES = {
     "lost": ("Stopped unexpectedly", "bad"),
     "failed": ("Failed", "bad"),
 }
-_ROWS = ("State", "Model", "Numbers", "Experts", "Threads", "Context", "Kept tokens", "Process")
+_ROWS = ("State", "Model", "Experts", "Context")
 
 
 class EnginePanel(QWidget):
@@ -125,21 +125,13 @@ class EnginePanel(QWidget):
         text = self.tr(text)
         if view.restarts:
             text += self.tr(" (restarted {n} times)").format(n=view.restarts)
+        if status is not None:
+            text += self.tr(", process {pid}").format(pid=status.pid)
         self._values["State"].setText(text)
         set_label_role(self._values["State"], role)
-        shown = dict.fromkeys(_ROWS[1:], "–")
-        if status is not None:
-            shown |= {
-                "Model": status.model or "–",
-                "Numbers": status.dtype or "–",
-                "Experts": status.experts or "–",
-                "Threads": str(status.threads or "–"),
-                "Context": f"{status.context_length:,} tokens" if status.context_length else "–",
-                "Kept tokens": f"{status.cached_tokens:,}",
-                "Process": f"{status.pid}",
-            }
-        for name, value in shown.items():
-            self._values[name].setText(value)
+        shown = self._facts(status) if status is not None and status.model else {}
+        for name in _ROWS[1:]:
+            self._values[name].setText(shown.get(name, "–"))
         progress = status.load_progress if status else None
         self._progress.setVisible(progress is not None)
         self._progress.setValue(int((progress or 0) * 1000))
@@ -179,6 +171,18 @@ class EnginePanel(QWidget):
             meter.refresh_colours()
         self.experts.refresh_colours()
 
+    def _facts(self, status: EngineStatus) -> dict[str, str]:
+        """What the rows say of a loaded model."""
+        threads = self.tr("{n} threads") if status.threads != 1 else self.tr("{n} thread")
+        kept = self.tr("{n:,} tokens, {kept:,} kept").format(
+            n=status.context_length, kept=status.cached_tokens
+        )
+        return {
+            "Model": f"{status.model}, {status.dtype}",
+            "Experts": f"{status.experts}, {threads.format(n=status.threads)}",
+            "Context": kept,
+        }
+
     # -- meters
 
     def _show_meters(self, status: EngineStatus | None) -> None:
@@ -209,6 +213,8 @@ class EnginePanel(QWidget):
             meter.show_value("–", 0.0, self.tr("up to {against}").format(against=against))
         else:
             note = self.tr("{share:.0%} of {against}").format(share=value / bound, against=against)
+            if value > bound:
+                note = self.tr("{note}: the processor's cache helps").format(note=note)
             meter.show_value(words.speed(value), value / bound, note)
 
 

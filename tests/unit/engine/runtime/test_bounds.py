@@ -6,7 +6,7 @@ import pytest
 
 from engine.config import ModelConfig
 from engine.placement.footprint import footprint
-from engine.runtime.bounds import bounds
+from engine.runtime.bounds import Rates, bounds
 
 
 def config(experts: int) -> ModelConfig:
@@ -41,13 +41,19 @@ HEAD, ROUTED = 64 * 512, 2 * 3 * 64 * 32
 
 def test_bounds_by_hand() -> None:
     router, norms = 8 * 65, 2 * (2 * 64 + 24) + 64
-    found = bounds(footprint(config(8)), "bf16", 1e9, 1e9)
+    found = bounds(footprint(config(8)), "bf16", Rates(read=1e9, int8=3e9))
     read = 2 * (MATRICES + HEAD + ROUTED) + 4 * router + 2 * norms
     assert found.decode == pytest.approx(1e9 / read)
-    assert found.prefill == pytest.approx(1e9 / (2 * (MATRICES + ROUTED + router)))
+    assert found.prefill == pytest.approx(3e9 / (2 * (MATRICES + ROUTED + router)))
 
 
 def test_what_a_token_does_not_need_costs_nothing() -> None:
-    few, many = (bounds(footprint(config(n)), "int8", 2e10, 4e11) for n in (8, 64))
+    few, many = (bounds(footprint(config(n)), "int8", Rates(2e10, 4e11)) for n in (8, 64))
     assert many.decode == pytest.approx(few.decode, rel=0.15), "the router's rows are all it adds"
     assert many.decode < few.decode
+
+
+def test_rates_of_this_machine() -> None:
+    rates = Rates.measured(1)
+    assert 1e8 < rates.read < 1e13
+    assert 1e8 < rates.int8 < 1e14

@@ -17,7 +17,7 @@ from engine.experts.reference import ReferenceExperts
 from engine.experts.stats import GPU, MAPPED, ExpertStats
 from engine.model.deepseek import Batch
 from engine.model.loader import load_model
-from engine.protocol import ExpertHeat, LoadRequest, TierUse
+from engine.protocol import EngineStatus, ExpertHeat, LoadRequest, TierUse
 from engine.runtime.loop import EngineThread
 from engine.runtime.routes import expert_report, placement_map, tier_uses
 from engine.text.chat_template import Prompt
@@ -164,6 +164,20 @@ def test_only_the_last_requests_are_kept(engine: EngineThread) -> None:
     assert engine.trace("r1") is None
     assert engine.trace("r2") is not None
     assert engine.trace("nobody") is None
+
+
+def test_bounds_are_known_once_somebody_looked(engine: EngineThread, folder: Path) -> None:
+    over: queue.SimpleQueue[EngineStatus] = queue.SimpleQueue()
+    leave = engine.subscribe(over.put)
+    assert engine.status().bound_decode_tokens_per_s == 0
+    engine.experts("start")
+    while not (status := over.get(timeout=PATIENCE)).bound_decode_tokens_per_s:
+        pass
+    assert status.bound_prefill_tokens_per_s > 0
+    leave()
+    load(engine, folder)
+    again = engine.status()
+    assert again.bound_decode_tokens_per_s == status.bound_decode_tokens_per_s, "measured once"
 
 
 def test_without_a_model_there_is_nothing() -> None:
