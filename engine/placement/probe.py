@@ -17,13 +17,12 @@ from engine.placement.accelerators import find_accelerators
 from engine.placement.disk import read_rate
 from engine.placement.hardware import Hardware
 from engine.placement.limits import cpu_limit, memory_limit
-from engine.placement.rates import dot_rate, memory_rate
 
 GIB = 1 << 30
-_MOST_MIB, _LEAST_MIB = 1024, 64
+_MOST_MIB, _LEAST_MIB = 512, 64
 _FREE_SHARE = 0.1
 """Of the free memory, what measuring it may touch."""
-_SECONDS = 1.0
+_SECONDS = 0.6
 """For all thread counts of one measurement together."""
 
 
@@ -45,8 +44,8 @@ def probe(folder: Path | None = None) -> Hardware:
         memory_gib=memory.total / GIB,
         available_gib=available / GIB,
         limit_gib=limit.limit / GIB if limit else None,
-        read_gb_per_s={n: memory_rate(n, mebibytes, seconds) for n in counts},
-        int8_gops={n: dot_rate(isa, n, seconds / 4) for n in counts},
+        read_gb_per_s={n: _kernels.read_bandwidth(n, mebibytes, seconds) for n in counts},
+        int8_gops={n: _kernels.dot_peak(isa, n, seconds / 2) for n in counts},
         disk_gb_per_s=read_rate(folder) / 1e9,
         numa_nodes=_numa_nodes(),
         accelerators=find_accelerators(),

@@ -21,7 +21,7 @@ from .machines import accelerators, config, footprints, hardwares
 
 GIB = 1 << 30
 QUICK = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
 )
 FORMS: st.SearchStrategy[WeightForm] = st.sampled_from(["bf16", "int8", "int4"])
 POLICIES = st.builds(
