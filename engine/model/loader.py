@@ -54,6 +54,8 @@ def load_model(
     try:
         weights = Weights(config, source, dtype, device.place)
         weights.require_memory()
+        if experts == "auto":
+            experts = "native" if weights.experts_suit_kernels() else "reference"
         assembly = _assembly(config, experts, threads, device, options)
     except BaseException:
         device.close()
@@ -84,16 +86,15 @@ def _assembly(
         return Assembly(choice, Inline())
     layers = [i for i in range(config.num_hidden_layers) if config.is_moe(i)]
     sizes = config.n_routed_experts, config.num_experts_per_tok, footprint(config).expert_bytes
-    return assemble(_computing(config, choice, threads), device, layers, sizes, options)
+    return assemble(_computing(choice, threads), device, layers, sizes, options)
 
 
-def _computing(config: ModelConfig, choice: ExpertChoice, threads: int) -> ExpertBackend:
-    quant = config.quantisation
-    if choice == "native" or (choice == "auto" and quant is not None and quant.format == "int4"):
-        from engine.experts.native import NativeExperts
+def _computing(choice: ExpertChoice, threads: int) -> ExpertBackend:
+    if choice == "reference":
+        return ReferenceExperts()
+    from engine.experts.native import NativeExperts
 
-        return NativeExperts(threads=threads)
-    return ReferenceExperts()
+    return NativeExperts(threads=threads)
 
 
 class _Loading:
@@ -146,12 +147,11 @@ class _Loading:
 
     def _layer(self, i: int) -> Layer:
         at, hidden = layer_prefix(self.config, i), self.config.hidden_size
-        mlp_norm = self._norm(f"{at}post_attention_layernorm", hidden)
         return Layer(
             attention_norm=self._norm(f"{at}input_layernorm", hidden),
             attention=self._attention(f"{at}self_attn."),
-            mlp_norm=mlp_norm,
-            mlp=self._mixture(i, f"{at}mlp.", mlp_norm)
+            mlp_norm=self._norm(f"{at}post_attention_layernorm", hidden),
+            mlp=self._mixture(i, f"{at}mlp.")
             if self.config.is_moe(i)
             else self._swiglu(f"{at}mlp.", self.config.intermediate_size),
         )
@@ -184,7 +184,7 @@ class _Loading:
             out=matrix("o_proj"),
         )
 
-    def _mixture(self, layer: int, at: str, norm: RMSNorm) -> MixtureOfExperts:
+    def _mixture(self, layer: int, at: str) -> MixtureOfExperts:
         config = self.config
         count = config.n_routed_experts
         self.experts.add_layer(layer, self.weights.experts(layer))
@@ -197,7 +197,7 @@ class _Loading:
         inner = config.moe_intermediate_size * config.n_shared_experts
         device = self.assembly.device
         shared = device.static(self._swiglu(f"{at}shared_experts.", inner)) if inner else None
-        self.assembly.learn(layer, router, norm.weight)
+        self.assembly.learn(layer, router)
         return MixtureOfExperts(router, shared, self.experts, device)
 
     def _swiglu(self, at: str, inner: int) -> SwiGLU:

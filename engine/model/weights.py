@@ -42,14 +42,7 @@ class Weights:
 
     def plain(self, name: str, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> Tensor:
         """A tensor that is stored as floats. Raises CheckpointError."""
-        tensor = self._source.tensor(name, shape)
-        if not tensor.dtype.is_floating_point or tensor.dtype.itemsize < 2:
-            raise CheckpointError(
-                "wrong_dtype",
-                f"{name} is {str(tensor.dtype).removeprefix('torch.')}",
-                "supported here: bfloat16, float16, float32",
-            )
-        return tensor.to(self._place, dtype or self._dtype)
+        return self._floats(name, shape).to(self._place, dtype or self._dtype)
 
     def matrix(self, name: str, shape: tuple[int, int]) -> Tensor:
         """A linear layer's [out, in], FP8 widened. Raises CheckpointError."""
@@ -64,6 +57,13 @@ class Weights:
         if quant is not None and quant.format == "int4":
             self._check_shape_records(layer)
         return [self._expert(layer, e) for e in range(self._config.n_routed_experts)]
+
+    def experts_suit_kernels(self) -> bool:
+        """Whether routed experts are in one of the native kernels' formats: all but float32."""
+        if self._config.quantisation is not None or not self._config.moe_layers:
+            return True
+        first = expert_prefix(self._config, self._config.first_k_dense_replace, 0)
+        return self._source.entry(f"{first}gate_proj.weight").dtype == "BF16"
 
     def require_memory(self) -> None:
         """Raises ResourceError ``out_of_memory`` when the copies to be made do not fit."""

@@ -25,7 +25,7 @@ from engine.making.filling import e4m3_values
 from engine.making.shapes import read_shape
 from engine.making.writer import Choice, write_model
 from engine.model.deepseek import Batch
-from engine.model.loader import load_model
+from engine.model.loader import ExpertChoice, load_model
 
 TOLERANCE = 2e-4
 SMALL = {
@@ -145,6 +145,7 @@ def oracle_state(folder: Path) -> dict[str, Tensor]:
     return state
 
 
+@pytest.mark.parametrize("backend", ["native", "reference"])
 @pytest.mark.parametrize(
     ("shape", "experts"),
     [
@@ -154,13 +155,15 @@ def oracle_state(folder: Path) -> dict[str, Tensor]:
         ("moonlight-16b-a3b", "published"),
     ],
 )
-def test_logits_are_the_oracle_s(tmp_path: Path, shape: str, experts: str) -> None:
+def test_logits_are_the_oracle_s(
+    tmp_path: Path, shape: str, experts: str, backend: ExpertChoice
+) -> None:
     folder = small_folder(tmp_path, shape, experts)
     ids = torch.randint(0, 600, (40,), generator=torch.Generator().manual_seed(1)).tolist()
     with torch.inference_mode():
         theirs: Tensor = oracle(folder)(torch.tensor([ids])).logits[0]
     assert 0.5 < theirs.std() < 2, "flat logits make every comparison pass"
-    ours = load_model(folder, torch.float32, "reference")
+    ours = load_model(folder, torch.float32, backend, threads=2)
     try:
         cache = ours.new_cache()
         prompt = ours.forward(Batch([(cache, ids[:32])]), all_logits=True)

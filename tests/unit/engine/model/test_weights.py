@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.checkpoint.mapped import MappedCheckpoint
@@ -147,3 +148,20 @@ def test_pages_are_given_back_beyond_the_limit_only(tmp_path: Path) -> None:
     PageLimit(source, limit=1).keep()
     assert before - mapped_bytes() > size // 2
     assert read_all() - before > -size // 4, "what was given back is read again"
+
+
+@pytest.mark.parametrize("shape", ["k2-thinking", "deepseek-v3", "glm-4.7-flash"])
+def test_published_formats_take_the_kernels(tmp_path: Path, shape: str) -> None:
+    folder = made(tmp_path, shape)
+    model = load_model(folder, threads=1)
+    assert model.experts.name.startswith("native")
+    model.close()
+
+
+def test_float32_experts_take_the_reference(tmp_path: Path) -> None:
+    folder = made(tmp_path, "glm-4.7-flash")
+    (path,) = folder.glob("*.safetensors")
+    save_file({n: t.float() for n, t in load_file(path).items()}, path)
+    model = load_model(folder, threads=1)
+    assert model.experts.name.startswith("reference")
+    model.close()
