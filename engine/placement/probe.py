@@ -19,7 +19,8 @@ from engine.placement.hardware import Hardware
 from engine.placement.limits import cpu_limit, memory_limit
 
 GIB = 1 << 30
-_MOST_MIB, _LEAST_MIB = 512, 64
+_LEAST_MIB, _USUAL_MIB, _MIB_PER_CORE = 64, 256, 12
+"""To read from: several times the caches, which grow with the cores."""
 _FREE_SHARE = 0.1
 """Of the free memory, what measuring it may touch."""
 _SECONDS = 0.6
@@ -34,7 +35,8 @@ def probe(folder: Path | None = None) -> Hardware:
     available = min(memory.available, limit.free) if limit else memory.available
     cores = _cores()
     counts = thread_counts(cores)
-    mebibytes = int(min(_MOST_MIB, max(_LEAST_MIB, available * _FREE_SHARE / (1 << 20))))
+    affordable = max(_LEAST_MIB, int(available * _FREE_SHARE) >> 20)
+    mebibytes = min(_USUAL_MIB + _MIB_PER_CORE * cores, affordable)
     isa = _kernels.available_isas()[-1]
     seconds = _SECONDS / len(counts)
     return Hardware(
