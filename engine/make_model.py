@@ -22,7 +22,7 @@ def main() -> int:
     try:
         raw = read_shape(arguments.shape, arguments.layers, arguments.experts)
         choice = Choice(arguments.sparse, arguments.fill_experts, arguments.seed)
-        out = write_model(raw, arguments.out.expanduser(), choice, line.show)
+        out = write_model(raw, arguments.out.expanduser().absolute(), choice, line.show)
     except SelenographError as error:
         line.end()
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
