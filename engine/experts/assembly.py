@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from engine.experts.accelerator import AcceleratorDevice, find_accelerator
 from engine.experts.base import ExpertBackend
@@ -66,10 +65,10 @@ class Assembly:
     device: Device
     ahead: ReadAhead | None = None
 
-    def learn(self, layer: int, router: RouterOf, norm: Tensor) -> None:
-        """A layer's router and the weight of the norm before it, for read-ahead."""
+    def learn(self, layer: int, router: RouterOf) -> None:
+        """A layer's router, for read-ahead."""
         if self.ahead is not None:
-            self.ahead.add_layer(layer, router, norm)
+            self.ahead.add_layer(layer, router)
 
 
 def choose_device(choice: DeviceChoice, spans: int = 0) -> Device:

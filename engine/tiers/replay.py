@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.experts.trace import Call, RoutingTrace
+from engine.experts.trace import RoutingTrace
 from engine.tiers.policies import DecayedLfu, Lru, Policy, Static
 
 POLICIES = ("static", "lru", "lfu", "limit")
@@ -38,9 +38,19 @@ def replay(trace: RoutingTrace, policy: str, capacity: int, warm: float = 0.5) -
     The first `warm` share of the calls fills the cache and is the profile of ``static``; hits are
     counted over the rest only, so that no policy is judged on what it was made from.
     """
-    calls = list(trace.calls())
-    split = int(len(calls) * warm)
-    keys = [_keys(call, trace.experts) for call in calls]
+    return replay_calls(gather(trace), policy, capacity, warm)
+
+
+def gather(trace: RoutingTrace) -> list[list[int]]:
+    """Of each call the keys that it needs, layer x experts + expert."""
+    return [[call.layer * trace.experts + e for e in call.experts] for call in trace.calls()]
+
+
+def replay_calls(
+    keys: Sequence[Sequence[int]], policy: str, capacity: int, warm: float = 0.5
+) -> Replay:
+    """:func:`replay` of what :func:`gather` made, for several policies on one trace."""
+    split = int(len(keys) * warm)
     if policy == "limit":
         hits = _belady(keys, capacity)
     else:
@@ -106,18 +116,14 @@ def _belady(calls: Sequence[Sequence[int]], capacity: int) -> list[int]:
     return hits
 
 
-def _keys(call: Call, experts: int) -> list[int]:
-    return [call.layer * experts + e for e in call.experts]
-
-
 def skewed(
     skew: float,
     *,
     experts: int = 64,
     layers: int = 26,
     top_k: int = 6,
-    steps: int = 400,
-    topic: int = 100,
+    steps: int = 240,
+    topic: int = 60,
     seed: int = 0,
 ) -> RoutingTrace:
     """A made-up trace: popularity ~ rank^-skew per layer; half of it is dealt anew each topic.

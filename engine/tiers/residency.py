@@ -71,7 +71,7 @@ class TieredExperts:
 
     @property
     def name(self) -> str:
-        return f"{self._experts.name}, {self.budget / 1e9:.1f} GB at a time"
+        return f"{self._experts.name}, {self.budget / 1e9:.3g} GB at a time"
 
     def add_layer(self, layer: int, experts: list[ExpertWeights]) -> None:
         self._experts.add_layer(layer, experts)

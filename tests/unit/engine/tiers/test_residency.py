@@ -88,7 +88,7 @@ class _Guess:
 def _guessing() -> tuple[ReadAhead, _Guess]:
     ahead, guess = ReadAhead(), _Guess()
     for layer in range(LAYERS):
-        ahead.add_layer(layer, guess, torch.ones(HIDDEN))
+        ahead.add_layer(layer, guess)
     return ahead, guess
 
 
