@@ -209,6 +209,7 @@ def _sound_entries(path: Path, text: bytes, base: int) -> dict[str, TensorEntry]
     ):
         return None
     entries: dict[str, TensorEntry] = {}
+    file = path.name
     for name, tensor in described.items():
         width, shape, (begin, end) = WIDTHS.get(tensor.dtype), tensor.shape, tensor.data_offsets
         if (
@@ -219,7 +220,7 @@ def _sound_entries(path: Path, text: bytes, base: int) -> dict[str, TensorEntry]
             or math.prod(shape) * width != end - begin
         ):
             return None
-        entries[name] = TensorEntry(name, tensor.dtype, shape, path.name, base + begin, base + end)
+        entries[name] = TensorEntry(name, tensor.dtype, shape, file, base + begin, base + end)
     return entries
 
 

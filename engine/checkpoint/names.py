@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from engine.config import ModelConfig
 
@@ -13,9 +14,11 @@ FLOATS = ("BF16", "F32")
 """Accepted for whatever is not quantised; the first is how it is published."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """A tensor that must be there. ``weights`` counts the parameters that it stands for."""
+class Expected(msgspec.Struct, frozen=True, gc=False):
+    """A tensor that must be there. ``weights`` counts the parameters that it stands for.
+
+    A struct, because a large model has 200,000 of them.
+    """
 
     name: str
     shape: tuple[int, ...]
