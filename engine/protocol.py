@@ -10,13 +10,14 @@ Unknown fields are ignored on input. ``PROTOCOL`` is checked when a client says 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 PROTOCOL = 1
 
 Role = Literal["system", "user", "assistant", "tool"]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
 FinishReason = Literal["stop", "length", "tool_calls", "abort"]
 LoadState = Literal["empty", "loading", "ready", "failed"]
 Tier = Literal["gpu", "ram", "mapped"]
@@ -266,6 +267,18 @@ class LoadRequest(msgspec.Struct, frozen=True):
     """0: one per physical core."""
     max_context: int = 0
     """0: what the checkpoint allows."""
+    device: Literal["auto", "cpu", "thread"] = "auto"
+    """Who computes beside the expert pool: the accelerator if there is one, nobody, or a thread."""
+    expert_memory_bytes: Natural = 0
+    """How much memory routed experts may take; 0: as the system sees fit."""
+    expert_policy: Literal["lfu", "lru"] = "lfu"
+    """Which experts leave memory first when that is short."""
+    hot_experts: Natural | None = None
+    """Experts on the accelerator; None: as many as fit."""
+    deferred_experts: Natural = 0
+    """Of each token, the lightest that join one layer later: quicker, and a little different."""
+    stream_from: Natural = 0
+    """Prompt tokens from which expert weights stream to the accelerator; 0: never."""
 
 
 class TierUse(msgspec.Struct, frozen=True):

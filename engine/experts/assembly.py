@@ -105,11 +105,12 @@ def assemble(
         experts = SplitExperts(experts, DeviceExperts(device), stats, room)
     if options.deferred:
         experts = DeferringExperts(experts, options.deferred)
-    if options.stream_from and beside:
+    stream_from = options.stream_from if beside else 0
+    if stream_from:
         streamed = StreamedExperts(device, options.stream_bytes)
-        experts = LongPrompts(experts, streamed, options.stream_from)
+        experts = LongPrompts(experts, streamed, stream_from)
     recorder = TraceRecorder(count, top_k, options.trace_rows) if options.trace_rows else None
-    return Assembly(ObservedExperts(experts, stats, recorder), device, ahead)
+    return Assembly(ObservedExperts(experts, stats, recorder, stream_from), device, ahead)
 
 
 def _room(wanted: int | Literal["auto"], device: Device, experts: int, nbytes: int) -> int:

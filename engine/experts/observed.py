@@ -29,8 +29,14 @@ class ObservedExperts:
     """Implements :class:`engine.experts.base.ExpertBackend`; numbers pass through unchanged."""
 
     def __init__(
-        self, experts: ExpertBackend, stats: ExpertStats, recorder: TraceRecorder | None = None
+        self,
+        experts: ExpertBackend,
+        stats: ExpertStats,
+        recorder: TraceRecorder | None = None,
+        stream_from: int = 0,
     ) -> None:
+        self.stream_from = stream_from
+        """Tokens of a call from which weights stream to a device; 0: they never do."""
         self.stats = stats
         self.recorder = recorder
         self._experts = experts

@@ -14,6 +14,8 @@ import psutil
 import torch
 
 from engine.errors import Aborted, RequestError, ResourceError, SelenographError, context_exceeded
+from engine.experts.assembly import ExpertOptions
+from engine.experts.observed import ObservedExperts
 from engine.model.loader import load_model
 from engine.placement.footprint import footprint
 from engine.placement.limits import memory_limit
@@ -32,7 +34,7 @@ from engine.runtime.defaults import read_defaults
 from engine.runtime.engine import Engine, TextEnds
 from engine.runtime.loaded import Loaded
 from engine.runtime.runner import Runner
-from engine.scheduler.scheduler import queue_full
+from engine.scheduler.scheduler import Scheduler, SchedulerLimits, queue_full
 from engine.text.chat_template import ChatTemplate
 from engine.text.tokenizer import Tokenizer
 from engine.types import Broke, LoadedText, Request
@@ -287,16 +289,20 @@ class EngineThread:
             threads,
             progress=self._on_progress,
             should_abort=cancel.is_set,
+            options=_expert_options(request),
         )
         config = model.config
         context = min(
             request.max_context or config.max_position_embeddings, config.max_position_embeddings
         )
+        experts = model.experts
+        streams = experts.stream_from if isinstance(experts, ObservedExperts) else 0
         defaults, end_ids = read_defaults(folder, config.vocab_size)
         engine = Engine(
             Runner(model),
             TextEnds(tokenizer, tokenizer.eos_ids | end_ids | frozenset(config.eos_ids)),
             context,
+            Scheduler(SchedulerLimits(stream_from=streams)),
         )
         text = LoadedText(
             name=folder.name,
@@ -363,6 +369,17 @@ class EngineThread:
             status = self.status()
             for listener in listeners:
                 listener(status)
+
+
+def _expert_options(request: LoadRequest) -> ExpertOptions:
+    return ExpertOptions(
+        device=request.device,
+        ram_bytes=request.expert_memory_bytes,
+        policy=request.expert_policy,
+        on_gpu="auto" if request.hot_experts is None else request.hot_experts,
+        deferred=request.deferred_experts,
+        stream_from=request.stream_from,
+    )
 
 
 def _no_model(state: LoadState) -> ResourceError:

@@ -16,11 +16,22 @@ from engine.types import Request
 
 @dataclass(frozen=True, slots=True)
 class SchedulerLimits:
-    """``chunk`` tokens of prompt a step, sequences at once, requests in the queue."""
+    """``chunk`` tokens of prompt a step, sequences at once, requests in the queue.
+
+    From ``stream_from`` tokens on (0: never) experts stream to the device, which takes as long for
+    many tokens as for few: such chunks have up to ``streamed_chunk``.
+    """
 
     chunk: int = 256
     running: int = 8
     waiting: int = 64
+    stream_from: int = 0
+    streamed_chunk: int = 8192
+
+    def chunk_of(self, pending: int) -> int:
+        """How many of a prompt's pending tokens the next step takes."""
+        streamed = self.stream_from and pending >= self.stream_from
+        return min(pending, self.streamed_chunk if streamed else self.chunk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +71,7 @@ class Scheduler:
             pending = sequence.pending
             if pending > 1 and prefilling:
                 continue
-            count = min(pending, self.limits.chunk)
+            count = self.limits.chunk_of(pending)
             prefilling = prefilling or pending > 1
             begin = sequence.computed
             tokens = tuple(sequence.tokens[begin : begin + count])

@@ -189,3 +189,20 @@ def test_the_invariant_of_a_sequence_is_asserted() -> None:
     short.tokens += [1] * 9
     with pytest.raises(AssertionError):
         short.check()
+
+
+def test_a_long_prompt_is_streamed_in_large_chunks_and_its_rest_in_small_ones() -> None:
+    scheduler = Scheduler(SchedulerLimits(chunk=4, stream_from=10, streamed_chunk=16))
+    scheduler.running.append(sequence(request("long", 45)))
+    sizes = []
+    while scheduler.running[0].pending:
+        work = scheduler.schedule()
+        sizes.append(len(work[0].tokens))
+        compute(work)
+    assert sizes == [16, 16, 13]
+    scheduler.running[0] = sequence(request("short", 9))
+    assert len(scheduler.schedule()[0].tokens) == 4
+    scheduler.running[0] = sequence(request("rest", 41))
+    compute(scheduler.schedule())
+    compute(scheduler.schedule())
+    assert [len(w.tokens) for w in scheduler.schedule()] == [4], "nine are left"
