@@ -1,7 +1,7 @@
 # Each target sets itself up; nothing has to be prepared beforehand.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint nano screenshots clean
+.PHONY: help setup run test lint bench nano screenshots clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ lint: ## ruff, mypy, import contracts
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+bench: setup ## measure this machine: one layer of experts, the planner, the sparse K2 (minutes)
+	.venv/bin/selenograph bench layer
+	.venv/bin/selenograph bench plan
 
 nano: ## train the embedded model anew (hours; resumable) and write it to resources/
 	@packaging/setup/setup.sh test

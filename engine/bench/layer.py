@@ -77,9 +77,6 @@ def _prefill(pool: LayerPool) -> Figure:
     pool.tell("layer.prefill512")
     prompt = pool.turn(pool.options.prompt)
     peak = dot_products(pool.isa, pool.threads, pool.options.turn)
-    if peak is None:
-        (ours,) = alternate([prompt], pool.options.seconds)
-        return pool.speed("layer.prefill512", ours, pool.computing)
     ours, ceiling = alternate([prompt, peak], pool.options.seconds)
     return pool.speed("layer.prefill512", ours, pool.computing, "int8 peak", ceiling)
 

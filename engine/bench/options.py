@@ -36,5 +36,8 @@ class Options:
     ceiling_mebibytes: int = 1024
     prompt: int = 512
     model: Path | None = None
+    sparse: Path | None = None
+    """A sparse folder of the full shape; None has one made."""
+    sparse_shape: str = "k2-thinking"
     peers: Peers = field(default_factory=Peers)
     tell: Callable[[str], None] = lambda text: None

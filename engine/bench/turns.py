@@ -42,7 +42,7 @@ def alternate(
     return [Speed(tuple(kept)) for kept in samples]
 
 
-def repeat(work: Callable[[], None], seconds: float) -> float:
+def repeat(work: Callable[[], object], seconds: float) -> float:
     """How often per second `work` can be done: calls until `seconds` are over, at least one."""
     began = time.perf_counter()
     calls = 0

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.verifying.accuracy import relative_error, wide_output
 from engine.bench.figures import Figure
+from engine.bench.kernels import kernel_figures
 from engine.bench.layer import layer_figures
 from engine.bench.options import Options, Peers
 from engine.bench.shapes import K2_LAYER, LayerShape, Routing, fitting, random_experts
 from engine.errors import ResourceError
 from engine.experts.reference import swiglu
 from engine.native import _kernels
+from engine.verifying.accuracy import relative_error, wide_output
 
 SMALL = LayerShape(64, 32, 2)
 ISA = _kernels.available_isas()[-1]
@@ -67,6 +68,18 @@ def test_an_absent_peer_is_told(figures: list[Figure]) -> None:
     absent = [f for f in figures if f.against == "kt-kernel"]
     assert {f.name for f in absent} == {"layer.decode", "layer.prefill512"}
     assert all(f.ratio is None and "not installed here" in f.note for f in absent)
+
+
+def test_every_format_is_measured_by_itself() -> None:
+    found = list(kernel_figures(options()))
+    assert {f.name for f in found} == {
+        f"kernels.{form}.{what}"
+        for form in ("int4", "int8", "bf16", "fp8")
+        for what in ("gemv", "gemm")
+    }
+    for f in found:
+        assert f.value > 0 and f.ratio == pytest.approx(f.value / (f.against_value or 0))
+        assert f.against == ("read ceiling" if f.name.endswith("gemv") else "int8 peak")
 
 
 def test_random_experts_keep_the_size_of_their_input() -> None:

@@ -1,0 +1,105 @@
+"""The engine as a client meets it: load a folder, send a prompt, note when each token comes."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.config import ModelConfig
+from engine.errors import ResourceError
+from engine.protocol import EngineStatus, LoadRequest
+from engine.runtime.loop import EngineThread
+from engine.text.chat_template import Prompt
+from engine.types import Broke, Emission, Ended, Request, SamplingParams, Wrote
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Times in seconds of time.perf_counter."""
+
+    sent: float
+    tokens: tuple[float, ...]
+    """When each token was written."""
+
+    @property
+    def first_seconds(self) -> float:
+        """From sending to the first token."""
+        return self.tokens[0] - self.sent
+
+    @property
+    def tokens_per_second(self) -> float:
+        """After the first."""
+        return (len(self.tokens) - 1) / (self.tokens[-1] - self.tokens[0])
+
+
+class Session:
+    """A loaded model. Every prompt is new, so that nothing is taken from a cache."""
+
+    def __init__(self, engine: EngineThread, config: ModelConfig) -> None:
+        self.config = config
+        self._engine = engine
+        self._numbers = itertools.count()
+
+    @property
+    def status(self) -> EngineStatus:
+        """Of the engine, now."""
+        return self._engine.status()
+
+    def reply(self, prompt: int, tokens: int) -> Reply:
+        """Greedy tokens after random ones. Raises ResourceError ``bench_failed``."""
+        number = next(self._numbers)
+        draw = random.Random(number)
+        # Control tokens come last in every vocabulary of the family.
+        ids = tuple(draw.randrange(self.config.vocab_size // 2) for _ in range(prompt))
+        heard: queue.SimpleQueue[tuple[float, Emission]] = queue.SimpleQueue()
+        request = Request(
+            id=f"bench-{number}",
+            prompt=Prompt("", ids, starts_in_reasoning=False, next_call_index=0),
+            sampling=SamplingParams(temperature=0.0, max_tokens=tokens),
+            tools=(),
+            sink=lambda emission: heard.put((time.perf_counter(), emission)),
+            return_tokens=True,
+        )
+        sent = time.perf_counter()
+        self._engine.submit(request)
+        written: list[float] = []
+        while True:
+            at, emission = heard.get()
+            if isinstance(emission, Wrote):
+                written.append(at)
+            elif isinstance(emission, Broke):
+                raise ResourceError("bench_failed", f"a reply broke off: {emission.error}")
+            elif isinstance(emission, Ended):
+                return Reply(sent, tuple(written))
+
+
+@contextmanager
+def session(folder: Path, threads: int = 0) -> Iterator[Session]:
+    """Load a folder as the engine does. Raises what the engine says, as ResourceError."""
+    config = ModelConfig.from_folder(folder)
+    engine = EngineThread()
+    engine.start()
+    try:
+        ready = threading.Event()
+
+        def hear(status: EngineStatus) -> None:
+            if status.state in ("ready", "failed"):
+                ready.set()
+
+        leave = engine.subscribe(hear)
+        engine.load(LoadRequest(path=str(folder), threads=threads))
+        ready.wait()
+        leave()
+        error = engine.status().error
+        if error is not None:
+            raise ResourceError(error.code or "load_failed", error.message, error.hint)
+        yield Session(engine, config)
+    finally:
+        engine.close()

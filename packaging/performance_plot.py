@@ -1,0 +1,87 @@
+"""Draw docs/img/performance.png from docs/benchmarks.jsonl: speed by threads, batch and context."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+_ROOT = Path(__file__).parents[1]
+_RESULTS = _ROOT / "docs" / "benchmarks.jsonl"
+_PICTURE = _ROOT / "docs" / "img" / "performance.png"
+_OURS, _THEIRS = "#3b6ea8", "#c2703d"
+
+Figure = dict[str, Any]
+Points = list[tuple[float, float]]
+
+
+def main() -> int:
+    """Draws the last machine that figures were recorded on."""
+    if not _RESULTS.exists():
+        print("nothing has been recorded yet: selenograph bench layer --record", file=sys.stderr)
+        return 1
+    runs = [json.loads(line) for line in _RESULTS.read_text("utf-8").splitlines()]
+    processor = runs[-1]["machine"]["processor"]
+    here = [run for run in runs if run["machine"]["processor"] == processor]
+    draw(latest([f for run in here for f in run["figures"]]), processor, _PICTURE)
+    return 0
+
+
+def latest(figures: list[Figure]) -> list[Figure]:
+    """The last figure of each name, instruction set, thread count and opponent."""
+    kept = {(f["name"], f["isa"], f["threads"], f["against"]): f for f in figures}
+    return list(kept.values())
+
+
+def draw(figures: list[Figure], processor: str, picture: Path) -> None:
+    """Three panels; one without figures says so."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    sheet, axes = pyplot.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
+    sheet.suptitle(processor, fontsize=10)
+    by_threads, by_batch, by_context = axes
+    for isa in sorted({f["isa"] for f in figures if f["name"] == "layer.decode"}):
+        some = [f for f in figures if f["name"] == "layer.decode" and f["isa"] == isa]
+        reads = [f for f in some if f["against"] == "read ceiling"]
+        _line(by_threads, [(f["threads"], f["value"]) for f in reads], isa)
+        peer = [(f["threads"], f["against_value"]) for f in some if f["against"] == "kt-kernel"]
+        _line(by_threads, [p for p in peer if p[1]], "kt-kernel", _THEIRS)
+    ceiling = [f for f in figures if f["name"] == "layer.decode" and f["against"] == "read ceiling"]
+    _line(by_threads, [(f["threads"], f["against_value"]) for f in ceiling], "ceiling", "#888888")
+    by_threads.set(title="K2 layer, one token", xlabel="threads", ylabel="GB/s", ylim=(0, None))
+    for isa in sorted({f["isa"] for f in figures if f["name"].startswith("layer.batch")}):
+        _line(by_batch, _numbered(figures, r"layer\.batch(\d+)", isa), isa)
+    by_batch.set(title="K2 layer, random routing", xlabel="tokens a call", ylabel="tokens/s")
+    _line(by_context, _numbered(figures, r"moonlight\.context(\d+)"), "decode")
+    by_context.set(title="Moonlight's shape", xlabel="tokens before", ylabel="tokens/s")
+    for axis in (by_batch, by_context):
+        axis.set_xscale("log", base=2)
+    for axis in axes:
+        axis.grid(alpha=0.25)
+        if axis.lines:
+            axis.legend(fontsize=8)
+        else:
+            axis.text(0.5, 0.5, "not measured yet", ha="center", transform=axis.transAxes)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    sheet.savefig(picture, dpi=110)
+    pyplot.close(sheet)
+
+
+def _numbered(figures: list[Figure], pattern: str, isa: str | None = None) -> Points:
+    """(N, value) of the figures whose name ends in a number."""
+    found = [(re.fullmatch(pattern, f["name"]), f) for f in figures if isa in (None, f["isa"])]
+    return [(float(match[1]), f["value"]) for match, f in found if match]
+
+
+def _line(axis: Any, points: Points, label: str, colour: str = _OURS) -> None:
+    if points:
+        axis.plot(*zip(*sorted(points), strict=True), "o-", color=colour, markersize=3, label=label)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
