@@ -23,6 +23,8 @@ from ui.theme import current
 _WIDEST, _HIGHEST = 40, 20
 """A cell's largest size; a small model's map would fill the panel otherwise."""
 _TALLEST = 420
+_EASY = 12
+"""The cell size that is easy to see and to point at."""
 _GAPS_FROM = 6
 """The cell size from which cells are set apart by a line."""
 _GAP = 6
@@ -75,7 +77,8 @@ def fit(rows: int, columns: int, width: int, margin: int, head: int) -> Fit:
         wide = min(room // across, _WIDEST)
         high = max(min(wide * 3, _HIGHEST, _TALLEST // down), 1)
         found = Fit(turned, QRect(margin, head, wide * across or room, high * down), across, down)
-        rank = (min(wide, high), wide * high, -found.area.height())
+        # Beyond what is easy to hit, a lower map is worth more than larger cells.
+        rank = (min(wide, high, _EASY), min(wide * high, _EASY**2), -found.area.height())
         if best is None or rank > best[0]:
             best = (rank, found)
     assert best is not None

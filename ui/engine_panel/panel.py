@@ -172,16 +172,16 @@ class EnginePanel(QWidget):
         self.experts.refresh_colours()
 
     def _facts(self, status: EngineStatus) -> dict[str, str]:
-        """What the rows say of a loaded model."""
-        threads = self.tr("{n} threads") if status.threads != 1 else self.tr("{n} thread")
-        kept = self.tr("{n:,} tokens, {kept:,} kept").format(
-            n=status.context_length, kept=status.cached_tokens
-        )
-        return {
-            "Model": f"{status.model}, {status.dtype}",
-            "Experts": f"{status.experts}, {threads.format(n=status.threads)}",
-            "Context": kept,
-        }
+        """What the rows say of a loaded model; what is not known is left out."""
+        facts = {"Model": ", ".join(t for t in (status.model, status.dtype) if t)}
+        if status.experts:
+            threads = self.tr("{n} threads") if status.threads != 1 else self.tr("{n} thread")
+            facts["Experts"] = f"{status.experts}, {threads.format(n=status.threads)}"
+        if status.context_length:
+            facts["Context"] = self.tr("{n:,} tokens, {kept:,} kept").format(
+                n=status.context_length, kept=status.cached_tokens
+            )
+        return facts
 
     # -- meters
 
@@ -203,6 +203,7 @@ class EnginePanel(QWidget):
         )
         _show_memory(self.ram, status.resident_bytes, status.memory_total_bytes)
         _show_memory(self.gpu, status.gpu_bytes, status.gpu_total_bytes)
+        self.ram.setVisible(status.resident_bytes > 0)
         self.gpu.setVisible(status.gpu_total_bytes > 0)
 
     def _show_speed(self, meter: Meter, value: float, bound: float, against: str) -> None:
