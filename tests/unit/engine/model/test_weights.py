@@ -14,13 +14,16 @@ from engine.checkpoint.mapped import MappedCheckpoint
 from engine.config import ModelConfig
 from engine.errors import ResourceError
 from engine.experts.base import Fp8Matrix, PackedMatrix
-from engine.experts.reference import dense
+from engine.experts.native import NativeExperts
+from engine.experts.reference import ReferenceExperts, dense
 from engine.making.shapes import ExpertChoice, read_shape
 from engine.making.writer import Choice, write_model
 from engine.model.deepseek import Batch
 from engine.model.loader import load_model
 from engine.model.page_limit import PageLimit, mapped_bytes
 from engine.model.weights import Weights
+from engine.sampling.sampler import BadLogits, sample
+from engine.types import SamplingParams
 
 SMALL = {
     "hidden_size": 320,
@@ -165,3 +168,24 @@ def test_float32_experts_take_the_reference(tmp_path: Path) -> None:
     model = load_model(folder, threads=1)
     assert model.experts.name.startswith("reference")
     model.close()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("matrix", ["gate_proj", "up_proj", "down_proj"])
+def test_a_scale_that_is_no_number_shows_in_the_output(
+    tmp_path: Path, matrix: str, bad: float
+) -> None:
+    """Sampling then refuses it; nothing may hide it on the way, in any mode."""
+    folder = made(tmp_path, "k2-thinking")
+    (path,) = folder.glob("*.safetensors")
+    tensors = load_file(path)
+    for expert in range(8):
+        tensors[f"model.layers.1.mlp.experts.{expert}.{matrix}.weight_scale"][5, 2] = bad
+    save_file(tensors, path)
+    for backend in (NativeExperts(1), NativeExperts(1, mode="fast"), ReferenceExperts()):
+        model = load_model(folder, torch.float32, backend)
+        logits = model.forward(Batch([(model.new_cache(), [1, 2, 3])]))
+        model.close()
+        assert not logits.max().isfinite(), backend.name
+        with pytest.raises(BadLogits):
+            sample(logits[0], SamplingParams(), torch.Generator())
