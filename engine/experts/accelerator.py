@@ -7,6 +7,7 @@ there because a transfer out of a mapped file begins with a read that blocks.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -107,7 +108,7 @@ class AcceleratorDevice:
         return _Copied(self._copies.submit(what, transfer))
 
     def settle(self) -> None:
-        self.guard(self._stream.synchronize)
+        self.guard(self._event().synchronize)
 
     def host_bytes(self, count: int) -> Tensor:
         return torch.empty(count, dtype=torch.uint8, pin_memory=True)
@@ -143,14 +144,15 @@ class AcceleratorDevice:
             self.timeline.add(Span("compute", what, first, at + event.elapsed_time(end) / 1e3))
 
     def _event(self) -> torch.Event:
-        event = torch.Event(self._place, enable_timing=self.timeline.on)
+        """The end of what the calling thread's stream has been given."""
+        # Who waits should sleep and leave the cores to the experts. Torch takes the wish and so
+        # far leaves it to the driver.
+        event = torch.Event(self._place, enable_timing=self.timeline.on, blocking=True)
         event.record(torch.accelerator.current_stream())
         return event
 
     def _origin(self) -> tuple[torch.Event, float]:
         """One moment in both clocks."""
-        import time
-
         event = self._event()
         event.synchronize()
         return event, time.perf_counter()
