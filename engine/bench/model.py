@@ -10,8 +10,9 @@ from engine.bench.ceilings import dot_products, streaming_read
 from engine.bench.figures import Against, Figure, figure
 from engine.bench.first_token import first_token
 from engine.bench.options import Options
+from engine.bench.overhead import KernelClock, watched
 from engine.bench.peers.llama_bench import tokens_per_second
-from engine.bench.session import Session, session
+from engine.bench.session import ENGINE_THREAD, Session, session
 from engine.bench.turns import Speed, alternate
 from engine.config import ModelConfig
 from engine.errors import RequestError, ResourceError
@@ -21,6 +22,7 @@ from engine.protocol import WeightForm
 
 _GIB = 1 << 30
 _LOAD_LIMIT_S = 3.0
+_OVERHEAD_LIMIT = 0.05
 _RSS_LIMIT = 1.1
 """Of the checkpoint's size."""
 _SHORT, _TOKENS = 8, 24
@@ -45,6 +47,9 @@ def model_figures(options: Options) -> Iterator[Figure]:
                 yield from bench.contexts()
                 if options.peers.llama_bench is not None:
                     yield from bench.against_llama_cpp(options.peers.llama_bench)
+    # Loaded once more: watching costs a little, which no other figure should pay for.
+    with watched(ENGINE_THREAD) as clock, session(folder, options.threads[-1]) as model:
+        yield ModelBench(options, name, options.threads[-1], model).overhead(clock)
 
 
 def chosen_model(options: Options) -> Path:
@@ -124,10 +129,34 @@ class ModelBench:
         """Against the arithmetic peak over what each token must compute."""
         self._tell("prefill")
         peak = dot_products(self.isa, self.threads, self.options.turn)
-        work = self.weighs.decode_flops(self.options.prompt // 2)
+        work = self._prompt_flops
         ours, ceiling = alternate([self._reading(), peak], self.options.seconds, 2)
         note = f"{self.options.prompt} tokens, {work / 1e9:.2f} GFLOP each"
         return self._speed("prefill", ours, "int8 peak", ceiling, 1 / work, note)
+
+    @property
+    def _prompt_flops(self) -> float:
+        """Of one token of a prompt: all before it, half the prompt on average; no head."""
+        weighs = self.weighs
+        attended = weighs.layers * weighs.pair_flops * self.options.prompt / 2
+        return weighs.dense_flops - weighs.head.flops + weighs.routed_flops + attended
+
+    def overhead(self, clock: KernelClock) -> Figure:
+        """Of a token's time, what passes outside the kernels."""
+        self._tell("overhead")
+        before = clock.seconds
+        reply = self.model.reply(1, 2 * _TOKENS)
+        whole = reply.tokens[-1] - reply.sent
+        return figure(
+            f"{self.name}.overhead",
+            1 - (clock.seconds - before) / whole,
+            "of a token",
+            "limit",
+            _OVERHEAD_LIMIT,
+            isa=self.isa,
+            threads=self.threads,
+            note=f"{1e3 * whole / len(reply.tokens):.1f} ms a token",
+        )
 
     def contexts(self) -> Iterator[Figure]:
         """Decode after ever longer prompts, as long as reading them takes no longer than asked."""

@@ -19,6 +19,9 @@ from engine.runtime.loop import EngineThread
 from engine.text.chat_template import Prompt
 from engine.types import Broke, Emission, Ended, Request, SamplingParams, Wrote
 
+ENGINE_THREAD = "engine"
+"""The name of the thread that steps the model."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:

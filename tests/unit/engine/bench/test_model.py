@@ -68,6 +68,7 @@ def test_a_model_from_end_to_end(folder: Path) -> None:
     assert named(figures, "kimi_k2.load").against == "limit"
     assert named(figures, "kimi_k2.decode", "read ceiling").ratio
     assert named(figures, "kimi_k2.context512").value > 0
+    assert 0 < named(figures, "kimi_k2.overhead").value < 1
 
 
 def test_llama_cpp_stands_beside_or_is_told_to_be_absent(folder: Path, tmp_path: Path) -> None:
