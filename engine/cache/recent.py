@@ -8,17 +8,15 @@ from engine.cache.latent import LatentCache
 
 
 class RecentCaches:
-    """Least recently used go first. Engine thread only; bounded in number and bytes."""
+    """Least recently used go first. Engine thread only, but for ``tokens``; bounded in number and
+    bytes."""
 
     def __init__(self, count: int = 8, max_bytes: int = 1 << 30) -> None:
         self._count = count
         self._max_bytes = max_bytes
         self._entries: OrderedDict[tuple[int, ...], LatentCache] = OrderedDict()
-
-    @property
-    def tokens(self) -> int:
-        """Tokens held."""
-        return sum(cache.length for cache in self._entries.values())
+        self.tokens = 0
+        """Tokens held. A number of its own, for other threads read it while entries change."""
 
     def put(self, tokens: list[int], cache: LatentCache) -> None:
         """Keep a finished sequence's cache; `tokens` are those it has computed."""
@@ -29,6 +27,7 @@ class RecentCaches:
         self._entries[key] = cache
         while len(self._entries) > self._count or self._bytes() > self._max_bytes:
             self._entries.popitem(last=False)
+        self._count_tokens()
 
     def take(self, tokens: list[int]) -> LatentCache | None:
         """A cache of the longest common prefix, for the caller to own; None if there is none.
@@ -45,13 +44,19 @@ class RecentCaches:
         if best is None:
             return None
         if length == len(best):
-            return self._entries.pop(best)
+            cache = self._entries.pop(best)
+            self._count_tokens()
+            return cache
         self._entries.move_to_end(best)
         return self._entries[best].copy_prefix(length)
 
     def clear(self) -> None:
         """Forget everything."""
         self._entries.clear()
+        self._count_tokens()
+
+    def _count_tokens(self) -> None:
+        self.tokens = sum(len(key) for key in self._entries)
 
     def _bytes(self) -> int:
         return sum(cache.nbytes for cache in self._entries.values())

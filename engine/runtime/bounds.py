@@ -5,6 +5,8 @@ Ceilings, not predictions: :func:`engine.placement.planner.plan` says what to ex
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
@@ -17,6 +19,7 @@ _MOST_MIB, _LEAST_MIB = 256, 32
 _FREE_SHARE = 0.1
 """Of the free memory, what measuring it may touch."""
 _READ_SECONDS, _DOT_SECONDS = 0.2, 0.1
+_TIMES, _APART_S = 3, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,33 @@ class Rates:
             read=1e9 * _kernels.read_bandwidth(threads, mebibytes, _READ_SECONDS),
             int8=1e9 * _kernels.dot_peak(isa, threads, _DOT_SECONDS),
         )
+
+
+class Gauge:
+    """The best of a few measurements, some time apart: what else runs can only make one lower.
+
+    ``due`` may be asked on any thread, the rest belongs to one.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._found: dict[int, list[Rates]] = {}
+        self._last = -_APART_S
+
+    def due(self, threads: int) -> bool:
+        """Whether it is worth while to measure with so many threads."""
+        times = len(self._found.get(threads, ()))
+        return times == 0 or (times < _TIMES and self._clock() - self._last >= _APART_S)
+
+    def measure(self, threads: int) -> None:
+        """See :meth:`Rates.measured`."""
+        self._found.setdefault(threads, []).append(Rates.measured(threads))
+        self._last = self._clock()
+
+    def best(self, threads: int) -> Rates | None:
+        """What the machine can do, as far as it was seen."""
+        found = self._found.get(threads)
+        return Rates(max(r.read for r in found), max(r.int8 for r in found)) if found else None
 
 
 def bounds(footprint: Footprint, dense_form: WeightForm, rates: Rates) -> Bounds:

@@ -29,7 +29,7 @@ from engine.protocol import (
     LoadState,
     RequestTrace,
 )
-from engine.runtime.bounds import Rates
+from engine.runtime.bounds import Gauge
 from engine.runtime.defaults import read_defaults
 from engine.runtime.engine import Engine, TextEnds
 from engine.runtime.loaded import Loaded
@@ -63,9 +63,9 @@ class EngineThread:
         self._cancel_load = threading.Event()
         """Of the newest load, begun or not."""
         self._closing = False
-        self._rates: dict[int, Rates] = {}
-        """By number of threads, once somebody looked at the experts."""
-        self._rates_due = False
+        self._gauge = Gauge()
+        self._measuring = False
+        """Somebody looked at the experts; to be done when nothing else is."""
         self._began = time.monotonic()
         self._told = 0.0
 
@@ -100,8 +100,8 @@ class EngineThread:
 
     def experts(self, window: HeatWindow) -> ExpertReport:
         model = self._model
-        if model is not None and model.threads not in self._rates and not self._rates_due:
-            self._rates_due = True
+        if model is not None and not self._measuring and self._gauge.due(model.threads):
+            self._measuring = True
             self._mail.put(lambda: None)  # an idle engine wakes up and measures
         return model.expert_report(window) if model is not None else ExpertReport(window)
 
@@ -184,7 +184,7 @@ class EngineThread:
             engine = self._model.engine if self._model else None
             if engine is not None and engine.busy and not self._closing:
                 self._step(engine)
-            elif self._rates_due and not self._closing:
+            elif self._measuring and not self._closing:
                 self._measure()
             self._tell(every=_STATUS_EVERY)
         self._unload()
@@ -217,11 +217,11 @@ class EngineThread:
 
     def _measure(self) -> None:
         """How fast this machine is, while nobody waits for it."""
-        self._rates_due = False
+        self._measuring = False
         model = self._model
         if model is not None:
-            self._rates[model.threads] = rates = Rates.measured(model.threads)
-            self._model = model.with_rates(rates)
+            self._gauge.measure(model.threads)
+            self._model = model.with_rates(self._gauge.best(model.threads))
 
     def _accept(self, request: Request) -> None:
         del self._arriving[request.id]
@@ -322,7 +322,7 @@ class EngineThread:
             model.experts.name,
             threads,
             footprint(config),
-        ).with_rates(self._rates.get(threads))
+        ).with_rates(self._gauge.best(threads))
 
     def _unload(self) -> None:
         model, self._model = self._model, None

@@ -6,7 +6,7 @@ import pytest
 
 from engine.config import ModelConfig
 from engine.placement.footprint import footprint
-from engine.runtime.bounds import Rates, bounds
+from engine.runtime.bounds import Gauge, Rates, bounds
 
 
 def config(experts: int) -> ModelConfig:
@@ -57,3 +57,24 @@ def test_rates_of_this_machine() -> None:
     rates = Rates.measured(1)
     assert 1e8 < rates.read < 1e13
     assert 1e8 < rates.int8 < 1e14
+
+
+def test_the_best_of_a_few_measurements() -> None:
+    now = [0.0]
+    gauge = Gauge(lambda: now[0])
+    assert gauge.due(1)
+    assert gauge.best(1) is None
+    seen = []
+    for time in (0.0, 10.0, 20.0):
+        now[0] = time
+        assert gauge.due(1)
+        gauge.measure(1)
+        best = gauge.best(1)
+        assert best is not None
+        seen.append(best)
+        assert not gauge.due(1), "too soon"
+    assert [r.read for r in seen] == sorted(r.read for r in seen)
+    assert [r.int8 for r in seen] == sorted(r.int8 for r in seen)
+    now[0] = 1000.0
+    assert not gauge.due(1), "often enough"
+    assert gauge.due(2), "of other threads nothing is known"
