@@ -31,6 +31,11 @@ class LatentCache:
         self._data = torch.empty(shape, dtype=dtype, device=place)  # [L, capacity, R+P]
 
     @property
+    def data(self) -> Tensor:
+        """All layers, [layers, capacity, R+P]; another tensor after `reserve` has grown it."""
+        return self._data
+
+    @property
     def nbytes(self) -> int:
         """Memory held."""
         return self._data.nbytes

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import psutil
 import torch
 from torch import Tensor
 
+from engine.config import ModelConfig
 from engine.errors import Aborted, CheckpointError, ResourceError
 from engine.experts.base import (
     ExpertMatrix,
@@ -69,18 +71,66 @@ class NativeExperts:
 
     def wait(self, ticket: Ticket) -> Tensor:
         assert isinstance(ticket, _kernels.Ticket)
-        try:
+        with _translated():
             return torch.from_numpy(self._pool.wait(ticket))
-        except _kernels.AbortedError:
-            raise Aborted() from None
-        except _kernels.ClosedError:
-            raise ResourceError("model_unloaded", "the model was unloaded") from None
+
+    def add_matrix(self, parts: tuple[Tensor, ...]) -> int:
+        """A dense matrix's number for :meth:`linear`. Raises CheckpointError."""
+        try:
+            return self._pool.add_matrix(parts)
+        except _kernels.InputError as error:
+            raise CheckpointError("wrong_shape", str(error)) from error
+
+    def linear(self, number: int, x: Tensor) -> Tensor:
+        """float32 [T, O] of x [T, I]. Sleeps until it is there. Raises Aborted."""
+        x = x if x.dtype in (torch.float32, torch.bfloat16) else x.float()
+        with _translated():
+            return torch.from_numpy(self._pool.linear(number, x.contiguous()))
+
+    def pack(self, matrix: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+        """bf16 [O, I] to INT4 (int32 [O, I/8]) or INT8 ([O, I]) and bf16 scales [O, I/32]."""
+        with _translated():
+            data, scales = self._pool.pack(matrix, bits)
+        kind = torch.int32 if bits == 4 else torch.int8
+        return torch.from_numpy(data).view(kind), torch.from_numpy(scales).view(torch.bfloat16)
+
+    def new_network(self, config: ModelConfig, latent_eps: float) -> _kernels.Network:
+        """An empty network on this object's threads; see :mod:`engine.model.network`."""
+        return _kernels.Network(
+            self._pool,
+            hidden=config.hidden_size,
+            heads=config.num_attention_heads,
+            nope=config.qk_nope_head_dim,
+            rope=config.qk_rope_head_dim,
+            value=config.v_head_dim,
+            rank=config.kv_lora_rank,
+            top_k=config.num_experts_per_tok,
+            groups=config.n_group,
+            top_groups=config.topk_group,
+            normalise=config.norm_topk_prob,
+            interleaved=config.rope_interleaved,
+            routed_scale=config.routed_scaling_factor,
+            softmax_scale=config.softmax_scale,
+            eps=config.rms_norm_eps,
+            latent_eps=latent_eps,
+        )
 
     def abort(self) -> None:
         self._pool.abort()
 
     def close(self) -> None:
         self._pool.close()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The kernels' ways to end early as ours."""
+    try:
+        yield
+    except _kernels.AbortedError:
+        raise Aborted() from None
+    except _kernels.ClosedError:
+        raise ResourceError("model_unloaded", "the model was unloaded") from None
 
 
 def _parts(matrix: ExpertMatrix) -> tuple[Tensor, ...]:

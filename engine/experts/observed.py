@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.experts.base import ExpertBackend, ExpertWeights, Ticket
@@ -54,11 +56,14 @@ class ObservedExperts:
     def wait(self, ticket: Ticket) -> Tensor:
         assert isinstance(ticket, _Watched)
         # Here the workers compute, and on a device everything else of the layer has been queued.
-        chosen = ticket.ids.cpu().numpy()
-        self.stats.count(ticket.layer, chosen)
-        if self.recorder is not None:
-            self.recorder.add(ticket.layer, chosen)
+        self.note(ticket.layer, ticket.ids.cpu().numpy())
         return self._experts.wait(ticket.inner)
+
+    def note(self, layer: int, chosen: NDArray[np.int32]) -> None:
+        """Count a layer's routing [T, K] that did not come through `submit`."""
+        self.stats.count(layer, chosen)
+        if self.recorder is not None:
+            self.recorder.add(layer, chosen)
 
     def abort(self) -> None:
         self._experts.abort()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from engine.cache.latent import LatentCache
@@ -14,10 +14,17 @@ from engine.config import ModelConfig
 from engine.errors import Aborted
 from engine.experts.base import ExpertBackend
 from engine.model.layers import RMSNorm, SwiGLU
+from engine.model.linear import Linear
 from engine.model.mla import Attention, Form, Segment
 from engine.model.moe import MixtureOfExperts
 from engine.model.page_limit import PageLimit
 from engine.model.rope import RotaryTable
+
+if TYPE_CHECKING:
+    from engine.model.network import NativeNetwork
+
+FEW_TOKENS = 8
+"""A step of at most this many tokens is taken by the native network whole, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +54,13 @@ class Model:
         embedding: Tensor,
         layers: list[Layer],
         norm: RMSNorm,
-        head: Tensor,
+        head: Linear,
         rotary: RotaryTable,
         experts: ExpertBackend,
         pages: PageLimit,
         place: torch.device,
+        cache_dtype: torch.dtype | None = None,
+        network: NativeNetwork | None = None,
     ) -> None:
         self.config = config
         self.dtype = dtype
@@ -63,11 +72,18 @@ class Model:
         self._rotary = rotary
         self._pages = pages
         self._place = place
+        self._cache_dtype = cache_dtype or dtype
+        self._network = network
+
+    @property
+    def network(self) -> NativeNetwork | None:
+        """What takes small batches whole, if anything does."""
+        return self._network
 
     def new_cache(self, limit: int | None = None) -> LatentCache:
         """An empty cache for one sequence of at most `limit` tokens."""
         limit = limit or self.config.max_position_embeddings
-        return LatentCache(self.config, self.dtype, limit, self._place)
+        return LatentCache(self.config, self._cache_dtype, limit, self._place)
 
     @torch.inference_mode()
     def forward(
@@ -89,6 +105,10 @@ class Model:
         positions = torch.cat([torch.arange(s.past, s.past + s.end - s.begin) for s in segments])
         cos, sin = (t.to(self._place) for t in self._rotary.at(positions))
         x = self._embedding[ids].to(self.dtype)  # [T] -> [T, H]
+        if self._network is not None and form == "auto" and len(flat) <= FEW_TOKENS:
+            logits = self._network.step(x, cos, sin, segments)  # [T, H] -> [T, V]
+            _finish(segments)
+            return logits if all_logits else logits[[s.end - 1 for s in segments]]
         for i, layer in enumerate(self._layers):
             if should_abort():
                 raise Aborted()
@@ -97,15 +117,20 @@ class Model:
             mlp = layer.mlp
             x = x + (mlp(normed) if isinstance(mlp, SwiGLU) else mlp(i, normed))
             self._pages.keep()
-        for s in segments:
-            s.cache.length = s.past + s.end - s.begin
+        _finish(segments)
         if not all_logits:
             x = x[[s.end - 1 for s in segments]]  # [T, H] -> [S, H]
-        return F.linear(self._norm(x), self._head).float().cpu()
+        return self._head(self._norm(x)).float().cpu()
 
     def close(self) -> None:
         """Stop the expert workers."""
         self.experts.close()
+
+
+def _finish(segments: list[Segment]) -> None:
+    """Every layer has the new latents."""
+    for s in segments:
+        s.cache.length = s.past + s.end - s.begin
 
 
 def _segments(batch: Batch) -> list[Segment]:

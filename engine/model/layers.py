@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.model.linear import Linear
+
 LATENT_NORM_EPS = 1e-6
 """q_a and kv_a norms: the DeepSeek-V3 reference leaves them at its class default."""
 
@@ -26,13 +28,13 @@ class RMSNorm:
 
 @dataclass(frozen=True, slots=True)
 class SwiGLU:
-    """down(silu(gate(x)) * up(x)); gate and up [I, H], down [H, I], each where the file has it."""
+    """down(silu(gate(x)) * up(x)); gate and up H -> I, down I -> H."""
 
-    gate: Tensor
-    up: Tensor
-    down: Tensor
+    gate: Linear
+    up: Linear
+    down: Linear
 
     def __call__(self, x: Tensor) -> Tensor:
         """[T, H] -> [T, H]"""
-        inner = F.silu(F.linear(x, self.gate)) * F.linear(x, self.up)  # [T, H] -> [T, I]
-        return F.linear(inner, self.down)
+        inner = F.silu(self.gate(x)) * self.up(x)  # [T, H] -> [T, I]
+        return self.down(inner)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
 
 from engine.checkpoint.mapped import MappedCheckpoint
 from engine.checkpoint.names import attention_shapes, layer_prefix
@@ -16,9 +16,12 @@ from engine.errors import Aborted
 from engine.experts.assembly import Assembly, ExpertOptions, assemble, choose_device
 from engine.experts.base import ExpertBackend
 from engine.experts.device import Device, Inline
+from engine.experts.observed import ObservedExperts
 from engine.experts.reference import ReferenceExperts
 from engine.model.deepseek import Layer, Model
+from engine.model.dense import Dense
 from engine.model.layers import LATENT_NORM_EPS, RMSNorm, SwiGLU
+from engine.model.linear import Linear
 from engine.model.mla import Attention
 from engine.model.moe import MixtureOfExperts, Router
 from engine.model.page_limit import PageLimit
@@ -26,9 +29,28 @@ from engine.model.rope import RotaryTable
 from engine.model.weights import Weights
 from engine.placement.footprint import footprint
 
+if TYPE_CHECKING:
+    from engine.model.network import NativeNetwork
+
 ExpertChoice = Literal["auto", "native", "reference"]
 _SMALL_DENSE_BYTES = 2 << 30
+_EXACT_EXPERT_BYTES = 1 << 30
 _PLAIN = ExpertOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class KernelOptions:
+    """How the native kernels compute."""
+
+    isa: str = "auto"
+    """An instruction set by name, or the best of this processor."""
+    mode: Literal["auto", "exact", "fast"] = "auto"
+    """``auto``: exact for small models, where it costs little, else fast."""
+    dense: Literal["auto", "published", "int8", "int4"] = "auto"
+    """Form of dense parts on a machine without accelerator; ``auto``: as published."""
+
+
+_BEST = KernelOptions()
 
 
 def load_model(
@@ -39,13 +61,16 @@ def load_model(
     progress: Callable[[float], None] = lambda share: None,
     should_abort: Callable[[], bool] = lambda: False,
     options: ExpertOptions = _PLAIN,
+    kernels: KernelOptions = _BEST,
 ) -> Model:
     """Load a folder. `dtype` None: float32 for small models, else bfloat16.
 
     `experts` may be a backend without layers yet; it is closed with the model, or on failure, and
     taken as it is, without `options`.
     Routed experts, and dense parts that are stored in `dtype`, stay views of the mapped files.
-    Raises CheckpointError, ResourceError ``out_of_memory``, Aborted.
+    Without an accelerator the native kernels multiply the dense parts of large models, too; small
+    batches then go through all layers in one call of theirs, as they do for small models.
+    Raises CheckpointError, ResourceError ``out_of_memory``, ``unsupported_isa``, Aborted.
     """
     config = ModelConfig.from_folder(folder)
     source = MappedCheckpoint.open(folder)
@@ -56,12 +81,16 @@ def load_model(
         weights.require_memory()
         if experts == "auto":
             experts = "native" if weights.experts_suit_kernels() else "reference"
-        assembly = _assembly(config, experts, threads, device, options)
+        computing = _computing(config, experts, threads, kernels)
+        assembly = _assembly(config, computing, experts, device, options)
     except BaseException:
         device.close()
         raise
     try:
-        loading = _Loading(config, weights, dtype, assembly)
+        # Everything that is wrapped around the kernels wants to see each layer by itself.
+        lone = isinstance(device, Inline) and options == _PLAIN
+        dense = _dense(weights, computing if lone else None, kernels)
+        loading = _Loading(config, dense, dtype, assembly)
         return loading.run(PageLimit(source), progress, should_abort)
     except BaseException:
         assembly.experts.close()
@@ -77,35 +106,58 @@ def _fitting_dtype(config: ModelConfig) -> torch.dtype:
 
 def _assembly(
     config: ModelConfig,
+    computing: ExpertBackend,
     choice: ExpertChoice | ExpertBackend,
-    threads: int,
     device: Device,
     options: ExpertOptions,
 ) -> Assembly:
     if not isinstance(choice, str):
-        return Assembly(choice, Inline())
+        return Assembly(computing, Inline())
     layers = [i for i in range(config.num_hidden_layers) if config.is_moe(i)]
     sizes = config.n_routed_experts, config.num_experts_per_tok, footprint(config).expert_bytes
-    return assemble(_computing(choice, threads), device, layers, sizes, options)
+    return assemble(computing, device, layers, sizes, options)
 
 
-def _computing(choice: ExpertChoice, threads: int) -> ExpertBackend:
+def _computing(
+    config: ModelConfig,
+    choice: ExpertChoice | ExpertBackend,
+    threads: int,
+    kernels: KernelOptions,
+) -> ExpertBackend:
+    if not isinstance(choice, str):
+        return choice
     if choice == "reference":
         return ReferenceExperts()
     from engine.experts.native import NativeExperts
 
-    return NativeExperts(threads=threads)
+    size = footprint(config).expert_bytes * config.n_routed_experts * config.moe_layers
+    small = size <= _EXACT_EXPERT_BYTES
+    mode = ("exact" if small else "fast") if kernels.mode == "auto" else kernels.mode
+    return NativeExperts(threads=threads, isa=kernels.isa, mode=mode)
+
+
+def _dense(weights: Weights, computing: ExpertBackend | None, kernels: KernelOptions) -> Dense:
+    from engine.experts.native import NativeExperts
+
+    if not isinstance(computing, NativeExperts):
+        return Dense(weights)
+    precision = "published" if kernels.dense == "auto" else kernels.dense
+    own = kernels.dense != "auto" or weights.dtype == torch.bfloat16
+    return Dense(weights, computing, precision, own)
 
 
 class _Loading:
     """One load: puts layers together from a checkpoint's weights."""
 
     def __init__(
-        self, config: ModelConfig, weights: Weights, dtype: torch.dtype, assembly: Assembly
+        self, config: ModelConfig, dense: Dense, dtype: torch.dtype, assembly: Assembly
     ) -> None:
         self.config = config
-        self.weights = weights
+        self.dense = dense
+        self.weights = dense.weights
         self.dtype = dtype
+        # The native kernels compute in float32 whatever they read.
+        self.computed = torch.float32 if dense.own else dtype
         self.assembly = assembly
         self.experts = assembly.experts
         self.rotary = RotaryTable(config)
@@ -125,16 +177,14 @@ class _Loading:
                 raise Aborted()
             layers.append(self._layer(i))
             progress((i + 1) / (config.num_hidden_layers + 1))
-        head = (
-            embedding
-            if config.tie_word_embeddings
-            else self.weights.plain(f"{config.prefix}lm_head.weight", size)
-        )
+        name = "model.embed_tokens" if config.tie_word_embeddings else "lm_head"
+        head = self.dense.linear(f"{config.prefix}{name}.weight", size)
         norm = self._norm(f"{config.prefix}model.norm", config.hidden_size)
+        network = self._network(pages)
         progress(1.0)
         return Model(
             config,
-            self.dtype,
+            self.computed,
             embedding,
             layers,
             norm,
@@ -143,7 +193,18 @@ class _Loading:
             self.experts,
             pages,
             self.assembly.device.place,
+            self.dtype,
+            network,
         )
+
+    def _network(self, pages: PageLimit) -> NativeNetwork | None:
+        """Unless pages must be given back between layers."""
+        kernels, experts = self.dense.kernels, self.experts
+        if kernels is None or pages.watched or not isinstance(experts, ObservedExperts):
+            return None
+        from engine.model.network import build_network
+
+        return build_network(self.config, self.dense, kernels, experts.note)
 
     def _layer(self, i: int) -> Layer:
         at, hidden = layer_prefix(self.config, i), self.config.hidden_size
@@ -159,29 +220,32 @@ class _Loading:
     def _attention(self, at: str) -> Attention:
         config, shapes = self.config, attention_shapes(self.config)
 
-        def matrix(name: str) -> Tensor:
+        def linear(name: str) -> Linear:
             rows, columns = shapes[f"{name}.weight"]
-            return self.weights.matrix(f"{at}{name}.weight", (rows, columns))
+            return self.dense.linear(f"{at}{name}.weight", (rows, columns))
 
         def norm(name: str) -> RMSNorm:
             width = shapes[f"{name}.weight"][0]
             return self._norm(f"{at}{name}", width, LATENT_NORM_EPS)
 
-        up = matrix("kv_b_proj").unflatten(0, (config.num_attention_heads, -1))  # [N, D+Vh, R]
+        rows, columns = shapes["kv_b_proj.weight"]
+        both = self.weights.matrix(f"{at}kv_b_proj.weight", (rows, columns))
+        up = both.unflatten(0, (config.num_attention_heads, -1))  # [N, D+Vh, R]
         # Views: products of many heads take each head's rows where they lie.
         key_up, value_up = up.split((config.qk_nope_head_dim, config.v_head_dim), 1)
         lora = config.q_lora_rank is not None
         return Attention(
             config=config,
             rotary=self.rotary,
-            q_a=matrix("q_a_proj") if lora else None,
+            q_a=linear("q_a_proj") if lora else None,
             q_a_norm=norm("q_a_layernorm") if lora else None,
-            q_b=matrix("q_b_proj" if lora else "q_proj"),
-            kv_a=matrix("kv_a_proj_with_mqa"),
+            q_b=linear("q_b_proj" if lora else "q_proj"),
+            kv_a=linear("kv_a_proj_with_mqa"),
             kv_a_norm=norm("kv_a_layernorm"),
+            kv_b=linear("kv_b_proj"),
             key_up=key_up,
             value_up=value_up,
-            out=matrix("o_proj"),
+            out=linear("o_proj"),
         )
 
     def _mixture(self, layer: int, at: str) -> MixtureOfExperts:
@@ -203,11 +267,11 @@ class _Loading:
     def _swiglu(self, at: str, inner: int) -> SwiGLU:
         hidden = self.config.hidden_size
         return SwiGLU(
-            gate=self.weights.matrix(f"{at}gate_proj.weight", (inner, hidden)),
-            up=self.weights.matrix(f"{at}up_proj.weight", (inner, hidden)),
-            down=self.weights.matrix(f"{at}down_proj.weight", (hidden, inner)),
+            gate=self.dense.linear(f"{at}gate_proj.weight", (inner, hidden)),
+            up=self.dense.linear(f"{at}up_proj.weight", (inner, hidden)),
+            down=self.dense.linear(f"{at}down_proj.weight", (hidden, inner)),
         )
 
     def _norm(self, at: str, width: int, eps: float | None = None) -> RMSNorm:
-        weight = self.weights.plain(f"{at}.weight", (width,))
+        weight = self.weights.plain(f"{at}.weight", (width,), self.computed)
         return RMSNorm(weight, eps or self.config.rms_norm_eps)

@@ -18,6 +18,7 @@ from torch import Tensor
 from engine.cache.latent import LatentCache
 from engine.config import ModelConfig
 from engine.model.layers import RMSNorm
+from engine.model.linear import Linear
 from engine.model.rope import RotaryTable
 
 Form = Literal["auto", "expanded", "absorbed"]
@@ -37,18 +38,19 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """One layer's attention. ``kv_b`` is split per head: keys [N, D, R], values [N, Vh, R]."""
+    """One layer's attention. ``key_up`` [N, D, R] and ``value_up`` [N, Vh, R]: ``kv_b`` by head."""
 
     config: ModelConfig
     rotary: RotaryTable
-    q_a: Tensor | None
+    q_a: Linear | None
     q_a_norm: RMSNorm | None
-    q_b: Tensor
-    kv_a: Tensor
+    q_b: Linear
+    kv_a: Linear
     kv_a_norm: RMSNorm
+    kv_b: Linear
     key_up: Tensor
     value_up: Tensor
-    out: Tensor
+    out: Linear
 
     def __call__(
         self,
@@ -62,7 +64,7 @@ class Attention:
         """[T, H] -> [T, H]; writes the new latents of every segment into its cache."""
         config = self.config
         q_nope, q_rope = self._queries(x, cos, sin)  # [N, T, D], [N, T, P]
-        latent, k_rope = F.linear(x, self.kv_a).split(
+        latent, k_rope = self.kv_a(x).split(
             (config.kv_lora_rank, config.qk_rope_head_dim), -1
         )  # [T, R], [T, P]
         k_rope = self.rotary.rotate(k_rope, cos, sin)
@@ -72,19 +74,20 @@ class Attention:
             total = s.past + s.end - s.begin
             cached = s.cache.layer(layer, total)  # [L, R+P]
             cached[s.past :] = fresh[s.begin : s.end]
+            cached = cached.to(x.dtype)  # a cache may be narrower than what is computed
             one = slice(s.begin, s.end)
             absorb = form == "absorbed" or (form == "auto" and s.end - s.begin <= ABSORB_UP_TO)
             attend = self._absorbed if absorb else self._expanded
             outputs.append(attend(q_nope[:, one], q_rope[:, one], cached, s.past))  # [N, t, Vh]
         heads = torch.cat(outputs, 1) if len(outputs) > 1 else outputs[0]  # [N, T, Vh]
-        return F.linear(heads.transpose(0, 1).flatten(1), self.out)  # [T, N*Vh] -> [T, H]
+        return self.out(heads.transpose(0, 1).flatten(1))  # [T, N*Vh] -> [T, H]
 
     def _queries(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """[T, H] -> unrotated [N, T, D] and rotated [N, T, P] parts."""
         config = self.config
         if self.q_a is not None and self.q_a_norm is not None:
-            x = self.q_a_norm(F.linear(x, self.q_a))  # [T, H] -> [T, q_rank]
-        q = F.linear(x, self.q_b).unflatten(-1, (config.num_attention_heads, -1))  # [T, N, D+P]
+            x = self.q_a_norm(self.q_a(x))  # [T, H] -> [T, q_rank]
+        q = self.q_b(x).unflatten(-1, (config.num_attention_heads, -1))  # [T, N, D+P]
         nope, rope = q.transpose(0, 1).split(
             (config.qk_nope_head_dim, config.qk_rope_head_dim), -1
         )  # [N, T, D], [N, T, P]
@@ -94,8 +97,10 @@ class Attention:
         """Queries [N, t, D], [N, t, P] over [L, R+P] -> [N, t, Vh]."""
         config = self.config
         latent, k_rope = cached.split((config.kv_lora_rank, config.qk_rope_head_dim), -1)
-        k_nope = latent @ self.key_up.transpose(1, 2)  # [L, R] x [N, R, D] -> [N, L, D]
-        value = latent @ self.value_up.transpose(1, 2)  # [L, R] x [N, R, Vh] -> [N, L, Vh]
+        both = self.kv_b(latent).unflatten(-1, (config.num_attention_heads, -1))  # [L, N, D+Vh]
+        k_nope, value = both.transpose(0, 1).split(
+            (config.qk_nope_head_dim, config.v_head_dim), -1
+        )  # [N, L, D], [N, L, Vh]
         k = torch.cat((k_nope, k_rope.expand(k_nope.shape[0], -1, -1)), -1)  # [N, L, D+P]
         q = torch.cat((q_nope, q_rope), -1)  # [N, t, D+P]
         mask = None if past == 0 else _causal_mask(q.shape[1], cached.shape[0], past, q.device)
@@ -111,14 +116,16 @@ class Attention:
     def _absorbed(self, q_nope: Tensor, q_rope: Tensor, cached: Tensor, past: int) -> Tensor:
         """The same, reading the latents once for all heads; softmax in float32."""
         config = self.config
-        q = torch.cat((q_nope @ self.key_up, q_rope), -1)  # [N, t, D] -> [N, t, R+P]
+        q = torch.cat(
+            (q_nope @ self.key_up.to(q_nope.dtype), q_rope), -1
+        )  # [N, t, D] -> [N, t, R+P]
         scores = (q @ cached.T).float() * config.softmax_scale  # [N, t, L]
         t = scores.shape[1]
         if t > 1:
             scores.masked_fill_(~_causal_mask(t, cached.shape[0], past, q.device), -torch.inf)
         weights = scores.softmax(-1).to(cached.dtype)
         context = weights @ cached[:, : config.kv_lora_rank]  # [N, t, L] x [L, R] -> [N, t, R]
-        return context @ self.value_up.transpose(1, 2)  # [N, t, Vh]
+        return context @ self.value_up.to(context.dtype).transpose(1, 2)  # [N, t, Vh]
 
 
 def _causal_mask(t: int, total: int, past: int, place: torch.device) -> Tensor:

@@ -23,11 +23,12 @@ class PageLimit:
     def __init__(self, source: MappedCheckpoint, limit: int | None = None) -> None:
         self._source = source
         self._limit = limit or int(_total_memory() * _SHARE)
-        self._watched = sum(p.stat().st_size for p in source.files) > self._limit
+        self.watched = sum(p.stat().st_size for p in source.files) > self._limit
+        """Whether the model is larger than that, so that somebody must call `keep`."""
 
     def keep(self) -> None:
         """Between layers, on any thread."""
-        if self._watched and mapped_bytes() > self._limit:
+        if self.watched and mapped_bytes() > self._limit:
             self._source.release()
 
 

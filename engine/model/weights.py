@@ -40,6 +40,11 @@ class Weights:
         self._dtype = dtype
         self._place = place or torch.device("cpu")
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of dense parts."""
+        return self._dtype
+
     def plain(self, name: str, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> Tensor:
         """A tensor that is stored as floats. Raises CheckpointError."""
         return self._floats(name, shape).to(self._place, dtype or self._dtype)
@@ -50,6 +55,20 @@ class Weights:
             return self.plain(name, shape)
         fp8 = self._fp8(name, shape)
         return dequantise(fp8.weight, fp8.scale, self._dtype).to(self._place)
+
+    def stored(self, name: str, shape: tuple[int, int]) -> tuple[Tensor, ...]:
+        """A matrix as the file has it: itself, or FP8 codes and their scales. Views only."""
+        if self._source.entry(name).dtype != "F8_E4M3":
+            return (self._source.tensor(name, shape),)
+        fp8 = self._fp8(name, shape)
+        return fp8.weight, fp8.scale
+
+    def widened(self, name: str, shape: tuple[int, int]) -> Tensor:
+        """A matrix in floats without loss: as stored, FP8 as float32."""
+        if self._source.entry(name).dtype != "F8_E4M3":
+            return self._source.tensor(name, shape)
+        fp8 = self._fp8(name, shape)
+        return dequantise(fp8.weight, fp8.scale, torch.float32)
 
     def experts(self, layer: int) -> list[ExpertWeights]:
         """A layer's routed experts, every one a view. Raises CheckpointError."""

@@ -20,7 +20,9 @@ class Ticket:
     @property
     def done(self) -> bool: ...
 
-Matrix: TypeAlias = Sequence[Array]  # (int32, bf16), (int8, bf16), (uint8, float32) or (bf16,)
+Matrix: TypeAlias = Sequence[
+    Array
+]  # (int32, bf16), (int8, bf16), (uint8, float32), (bf16,), (f32,)
 Expert: TypeAlias = Sequence[Matrix]  # gate, up, down
 
 class Experts:
@@ -37,6 +39,7 @@ class Experts:
     def submit(self, layer: int, x: Array, ids: Array, weights: Array) -> Ticket: ...
     def wait(self, ticket: Ticket) -> NDArray[np.float32]: ...
     def add_matrix(self, parts: tuple[Array, ...]) -> int: ...
+    def pack(self, source: Array, bits: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]: ...
     def linear(self, matrix: int, x: Array) -> NDArray[np.float32]: ...
     def abort(self) -> None: ...
     def close(self) -> None: ...
@@ -46,3 +49,35 @@ class Experts:
     def isa(self) -> str: ...
     @property
     def mode(self) -> str: ...
+
+class Network:
+    def __init__(
+        self,
+        experts: Experts,
+        *,
+        hidden: int,
+        heads: int,
+        nope: int,
+        rope: int,
+        value: int,
+        rank: int,
+        top_k: int,
+        groups: int,
+        top_groups: int,
+        normalise: bool,
+        interleaved: bool,
+        routed_scale: float,
+        softmax_scale: float,
+        eps: float,
+        latent_eps: float,
+    ) -> None: ...
+    def add_layer(self, parts: dict[str, object]) -> None: ...
+    def finish(self, norm: Array, head: tuple[Array, ...]) -> None: ...
+    def step(
+        self,
+        x: Array,
+        cosine: Array,
+        sine: Array,
+        caches: Sequence[Array],
+        positions: Sequence[int],
+    ) -> tuple[NDArray[np.float32], list[int]]: ...

@@ -48,7 +48,8 @@ ForwardJob::ForwardJob(const Isa& isa, Mode mode, std::shared_ptr<const Layer> l
       weight_(token_.size()),
       row_(token_.size()),
       input_(isa, tokens, layer_->hidden, any_fast(mode, *layer_)),
-      inner_(isa, tokens * top_k, layer_->experts[0].inter(), inner_fast(mode, layer_->experts)),
+      inner_(isa, tokens * top_k, layer_->experts.empty() ? 0 : layer_->experts[0].inter(),
+             inner_fast(mode, layer_->experts)),
       output_(tokens * layer_->hidden) {
     // Sort the T*K choices by expert, keeping the tokens' order (counting sort).
     std::vector<std::int64_t> end(layer_->experts.size() + 1);

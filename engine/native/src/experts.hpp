@@ -37,7 +37,7 @@ public:
     std::int64_t tokens() const { return tokens_; }
     std::int64_t hidden() const { return layer_->hidden; }
 
-protected:
+    using Job::follow;             // a step through a whole network runs these phases as its own
     int phases() const override { return 4; }
     std::int64_t items(int phase) const override;
     std::int64_t longest_run(int phase) const override;

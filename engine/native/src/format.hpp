@@ -12,8 +12,8 @@ constexpr int kOctet = 8;          // columns whose INT4 weights fill four bytes
 constexpr int kFp8Block = 128;     // rows and columns that share a scale in FP8
 constexpr int kTokenTile = 4;      // tokens that share one reading of the weights
 
-enum class Format { int4, int8, bf16, fp8 };
-constexpr int kFormats = 4;
+enum class Format { int4, int8, bf16, fp8, f32 };
+constexpr int kFormats = 5;
 
 // A matrix [rows, columns] as published. The bytes lie in a mapped file and may be unaligned.
 //   int4  compressed-tensors pack-quantized: value = (nibble - 8) * scale; a byte's low nibble is
@@ -22,6 +22,7 @@ constexpr int kFormats = 4;
 //   bf16  data [rows, columns] of two bytes, no scales
 //   fp8   e4m3 without infinities (OCP 8-bit floating point, 2023). data [rows, columns], scales
 //         float32 [ceil(rows / 128), ceil(columns / 128)]
+//   f32   data [rows, columns] of four bytes, no scales
 struct Matrix {
     Format format = Format::int4;
     const std::uint8_t* data = nullptr;
@@ -34,7 +35,12 @@ struct Matrix {
 
 // Bytes of 32 columns of a row.
 constexpr int group_bytes(Format format) {
-    return format == Format::int4 ? 16 : format == Format::bf16 ? 64 : 32;
+    switch (format) {
+        case Format::int4: return 16;
+        case Format::bf16: return 64;
+        case Format::f32: return 128;
+        default: return 32;
+    }
 }
 
 // Rows of float32 activations in column order, zero up to a multiple of 32 columns.

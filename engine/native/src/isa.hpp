@@ -36,6 +36,25 @@ using Quantise = float (*)(const float* x, std::int64_t columns, std::uint8_t* d
 // out = silu(gate) * up, element by element.
 using SiluMultiply = void (*)(const float* gate, const float* up, std::int64_t count, float* out);
 
+// A row of bf16 to INT4 or INT8 with a bf16 scale per 32 columns (a multiple of which there is).
+using PackRow = void (*)(const std::uint8_t* row, std::int64_t columns, std::uint8_t* data,
+                         std::uint8_t* scales);
+
+// Latents that one query token attends to, and the shape of the heads.
+struct LatentStretch {
+    const std::uint8_t* rows;      // [count] rows of rank + rope values, bf16 (narrow) or float32
+    std::int64_t row_bytes;
+    std::int64_t count;
+    bool narrow;
+    std::int64_t heads, rank, rope;
+    float scale;
+};
+
+// query [heads, rank + rope] -> most [heads], total [heads], context [heads, rank]: see
+// kernels/attention.hpp.
+using Attend = void (*)(const LatentStretch& stretch, const float* query, float* most, float* total,
+                        float* context);
+
 // Multiply-adds of the INT8 dot product this instruction set has, from registers only: the
 // ceiling that prefill is measured against. Returns how many were done (one per pair of numbers).
 using DotLoop = std::int64_t (*)(std::int64_t rounds);
@@ -49,6 +68,8 @@ struct Isa {
     FastPanel fast_panel;
     Quantise quantise;
     SiluMultiply silu_multiply;
+    Attend attend;
+    PackRow pack4, pack8;
     DotLoop dot_loop;
 };
 

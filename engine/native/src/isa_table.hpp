@@ -2,6 +2,8 @@
 #pragma once
 
 #include "isa.hpp"
+#include "kernels/attention.hpp"
+#include "kernels/pack.hpp"
 #include "kernels/panel.hpp"
 #include "kernels/silu.hpp"
 #include "kernels/wide.hpp"
@@ -15,11 +17,14 @@ constexpr Isa table(const char* name, bool (*supported)(), Quantise quantise, Do
             supported,
             FastLayout<V>::kBlock,
             {wide_dot<V, Format::int4>, wide_dot<V, Format::int8>, wide_dot<V, Format::bf16>,
-             wide_dot<V, Format::fp8>},
+             wide_dot<V, Format::fp8>, wide_dot<V, Format::f32>},
             fast_dot<V>,
             fast_panel<V>,
             quantise,
             silu_multiply<V>,
+            attend<V>,
+            pack_row<4>,
+            pack_row<8>,
             dot_loop};
 }
 

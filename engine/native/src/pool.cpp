@@ -13,7 +13,7 @@ namespace {
 
 // Within a job the next phase opens as soon as the slowest thread is done: that is worth a short
 // look before the sleep, whose wake-up costs more.
-constexpr std::chrono::microseconds kWatch{20};
+constexpr std::chrono::microseconds kWatch{50};
 
 void pause() {
 #if defined(__x86_64__)

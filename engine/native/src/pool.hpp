@@ -39,6 +39,11 @@ protected:
     virtual std::int64_t longest_run(int phase) const = 0;
     virtual void run(int phase, std::int64_t first, std::int64_t count) = 0;  // must not throw
     bool aborted() const { return *epoch_ != born_; }
+    // Take another job's fate: for a job whose phases run as part of it.
+    void follow(const Job& other) {
+        epoch_ = other.epoch_;
+        born_ = other.born_;
+    }
 
 private:
     friend class Pool;

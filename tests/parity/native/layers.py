@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-Format = Literal["int4", "int8", "bf16", "fp8"]
-FORMATS: tuple[Format, ...] = ("int4", "int8", "bf16", "fp8")
+Format = Literal["int4", "int8", "bf16", "fp8", "f32"]
+FORMATS: tuple[Format, ...] = ("int4", "int8", "bf16", "fp8", "f32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def random_matrix(
     rng: np.random.Generator, rows: int, columns: int, form: Format = "int4"
 ) -> RandomMatrix:
     """Scaled so that a unit-variance input gives a unit-variance output: no test is blind."""
-    make = {"int4": _int4, "int8": _int8, "bf16": _bf16, "fp8": _fp8}
+    make = {"int4": _int4, "int8": _int8, "bf16": _bf16, "fp8": _fp8, "f32": _f32}
     return make[form](rng, rows, columns)
 
 
@@ -74,6 +74,11 @@ def _int8(rng: np.random.Generator, rows: int, columns: int) -> RandomMatrix:
 def _bf16(rng: np.random.Generator, rows: int, columns: int) -> RandomMatrix:
     weight = torch.from_numpy(rng.standard_normal((rows, columns)) / np.sqrt(columns)).bfloat16()
     return RandomMatrix((weight,), weight.double().numpy())
+
+
+def _f32(rng: np.random.Generator, rows: int, columns: int) -> RandomMatrix:
+    weight = torch.from_numpy(rng.standard_normal((rows, columns), np.float32) / columns**0.5)
+    return RandomMatrix((weight.float(),), weight.float().double().numpy())
 
 
 def _fp8(rng: np.random.Generator, rows: int, columns: int) -> RandomMatrix:

@@ -2,7 +2,8 @@
 // other than INT4.
 //
 // A vector set V gives `Floats` (V::kWidth lanes), zero, splat, load, add, fma, sum, and
-//   widen<Format>(bytes, Floats[32 / kWidth])   32 columns as they are stored, without their scale
+//   widen<Format>(bytes, Floats[32 / kWidth])   32 columns as they are stored, without their scale,
+//                                               of every format but f32
 //
 // A row's sum runs over its groups in order whatever the batch, the tile or the thread, so that a
 // token's result has the same bits alone and in company.
@@ -33,7 +34,12 @@ void wide_step(const std::uint8_t* bytes, float scale, const float* const* x, st
                typename V::Floats* total) {
     constexpr int kParts = kGroup / V::kWidth;
     typename V::Floats weight[kParts];
-    V::template widen<F>(bytes, weight);
+    if constexpr (F == Format::f32) {
+        for (int i = 0; i < kParts; ++i)
+            weight[i] = V::load(reinterpret_cast<const float*>(bytes) + i * V::kWidth);
+    } else {
+        V::template widen<F>(bytes, weight);
+    }
     for (int t = 0; t < Tile; ++t) {
         typename V::Floats part = V::zero();
         for (int i = 0; i < kParts; ++i)

@@ -13,6 +13,7 @@ from engine.config import ModelConfig
 from engine.experts.base import ExpertWeights, PackedMatrix
 from engine.experts.reference import ReferenceExperts
 from engine.model.layers import SwiGLU
+from engine.model.linear import PlainLinear
 from engine.model.moe import MixtureOfExperts, Router
 
 EXPERTS, TOP_K, HIDDEN, INNER = 8, 2, 64, 32
@@ -51,7 +52,9 @@ def mixture(dtype: torch.dtype = torch.float32, seed: int = 5) -> MixtureOfExper
     router = Router(config(), _random(rng, EXPERTS, HIDDEN), torch.zeros(EXPERTS))
     gate_up, down = _random(rng, 2 * INNER, HIDDEN), _random(rng, HIDDEN, INNER)
     return MixtureOfExperts(
-        router, SwiGLU(*gate_up.to(dtype).chunk(2), down.to(dtype)), ReferenceExperts()
+        router,
+        SwiGLU(*map(PlainLinear, (*gate_up.to(dtype).chunk(2), down.to(dtype)))),
+        ReferenceExperts(),
     )
 
 

@@ -19,6 +19,7 @@ from engine.experts.assembly import Assembly
 from engine.experts.base import ExpertWeights, Ticket
 from engine.experts.device import Done, Inline
 from engine.model.deepseek import Batch, Model
+from engine.model.dense import Dense
 from engine.model.loader import _Loading
 from engine.model.page_limit import PageLimit
 from engine.model.weights import Weights
@@ -63,7 +64,7 @@ def test_a_pass_stays_on_its_device(tmp_path: Path, family: Family) -> None:
     config, source = ModelConfig.from_folder(folder), MappedCheckpoint.open(folder)
     weights = Weights(config, source, torch.float32, META)
     assembly = Assembly(ShapesOnly(), Elsewhere())
-    model = _Loading(config, weights, torch.float32, assembly).run(
+    model = _Loading(config, Dense(weights), torch.float32, assembly).run(
         PageLimit(source), lambda share: None, lambda: False
     )
     cache, other = model.new_cache(), model.new_cache()

@@ -67,14 +67,13 @@ def test_a_bfloat16_model_is_made_of_views(
 ) -> None:
     folder = made(tmp_path, "k2-thinking")
     model = load_model(folder, torch.bfloat16, "reference")
-    dense_parts = [model._embedding, model._head]
+    dense_parts = [model._embedding, model._head.weight]
     for layer in model._layers:
         a = layer.attention
-        dense_parts += [
-            t for t in (a.q_a, a.q_b, a.kv_a, a.key_up, a.value_up, a.out) if t is not None
-        ]
         shared = getattr(layer.mlp, "shared", layer.mlp)
-        dense_parts += [shared.gate, shared.up, shared.down, layer.mlp_norm.weight]
+        linear = (a.q_a, a.q_b, a.kv_a, a.kv_b, a.out, shared.gate, shared.up, shared.down)
+        dense_parts += [m.weight for m in linear if m is not None]
+        dense_parts += [a.key_up, a.value_up, layer.mlp_norm.weight]
     assert all(mapping(t) for t in dense_parts)
     assert not mapping(torch.zeros(4))
     logits = model.forward(Batch([(model.new_cache(), [1, 2, 3])]))

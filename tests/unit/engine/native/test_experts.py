@@ -206,7 +206,7 @@ def test_bad_layers_are_refused(pool: _kernels.Experts, layer: RandomLayer) -> N
         "gate_proj must be int32": with_part(0, words.to(torch.int64), scale),
         "gate_proj is not contiguous": with_part(0, words.t().contiguous().t(), scale),
         "gate_proj needs scales": with_part(0, words),
-        "gate_proj is bfloat16 and takes no scales": with_part(0, scale, scale),
+        "gate_proj holds floats and takes no scales": with_part(0, scale, scale),
         "gate_proj is empty": with_part(0, words[:0], scale[:0]),
         "gate_proj has 8 columns, which are no whole groups": with_part(
             0, words[:, :1].contiguous(), scale[:, :1].contiguous()

@@ -1,0 +1,111 @@
+"""The native network's one call against the same model layer by layer.
+
+In exact mode both compute float32 sums of the same products in another order: logits of unit spread
+agree to about 1e-5. In fast mode INT4 layers carry the error of INT8 activations.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.cache.latent import LatentCache
+from engine.experts.observed import ObservedExperts
+from engine.model.deepseek import FEW_TOKENS, Batch, Model
+from engine.model.loader import KernelOptions, load_model
+from engine.tiny import Family, TinyShape, write_tiny
+
+FAMILIES: tuple[Family, ...] = ("kimi_k2", "deepseek_v3", "moonlight")
+SHAPE = TinyShape(hidden=128, layers=4, heads=6, experts=12, top_k=3, inner=64)
+
+
+@pytest.fixture(params=FAMILIES)
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return write_tiny(tmp_path / "model", seed=3, family=request.param, shape=SHAPE)
+
+
+def layer_by_layer(model: Model, batch: Batch) -> torch.Tensor:
+    """`form` other than auto is the plain twin."""
+    return model.forward(batch, all_logits=True, form="absorbed")
+
+
+def prompts(model: Model, lengths: list[int]) -> list[list[int]]:
+    rng = torch.Generator().manual_seed(5)
+    return [torch.randint(0, 256, (n,), generator=rng).tolist() for n in lengths]
+
+
+def prefilled(model: Model, tokens: list[list[int]]) -> list[LatentCache]:
+    caches = [model.new_cache() for _ in tokens]
+    layer_by_layer(model, Batch(list(zip(caches, tokens, strict=True))))
+    return caches
+
+
+@pytest.mark.parametrize("dense", ["auto", "published", "int8", "int4"])
+def test_a_step_agrees_with_the_layers(folder: Path, dense: str) -> None:
+    model = load_model(folder, kernels=KernelOptions(mode="exact", dense=dense))
+    assert model.network is not None
+    tokens = prompts(model, [9, 1, 30])
+    caches, twins = prefilled(model, tokens), prefilled(model, tokens)
+    for new in ([[5], [6], [7]], [[8, 9, 10], [11], [12, 13]]):
+        got = model.forward(Batch(list(zip(caches, new, strict=True))), all_logits=True)
+        want = layer_by_layer(model, Batch(list(zip(twins, new, strict=True))))
+        assert got.shape == want.shape
+        assert want.std() > 0.3  # or the comparison would be blind
+        # The twin's absorbed form keeps kv_b as published, the network packs it like the rest.
+        limit = {"auto": 2e-4, "published": 2e-4, "int8": 2e-2, "int4": 0.4}[dense]
+        assert (got - want).norm() / want.norm() < limit
+    for cache, twin in zip(caches, twins, strict=True):
+        assert cache.length == twin.length
+    model.close()
+
+
+def test_fast_mode_stays_close(folder: Path) -> None:
+    exact = load_model(folder, kernels=KernelOptions(mode="exact"))
+    fast = load_model(folder, kernels=KernelOptions(mode="fast"))
+    tokens = prompts(exact, [40])
+    (a,), (b,) = prefilled(exact, tokens), prefilled(fast, tokens)
+    want = exact.forward(Batch([(a, [3])]))
+    got = fast.forward(Batch([(b, [3])]))
+    assert 0 < (got - want).norm() / want.norm() < 3e-2
+    exact.close()
+    fast.close()
+
+
+def test_long_contexts_are_divided_and_joined(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "model", shape=TinyShape(hidden=64, layers=2, heads=5))
+    model = load_model(folder, threads=3)
+    tokens = prompts(model, [1700])
+    caches, twins = prefilled(model, tokens), prefilled(model, tokens)
+    got = model.forward(Batch([(caches[0], [1, 2])]), all_logits=True)
+    want = layer_by_layer(model, Batch([(twins[0], [1, 2])]))
+    assert (got - want).abs().max() < 2e-4
+    model.close()
+
+
+def test_narrow_caches_round_like_torch(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "model", shape=SHAPE)
+    model = load_model(folder, torch.bfloat16)
+    (cache,), (twin,) = (prefilled(model, prompts(model, [20])) for _ in range(2))
+    assert cache.data.dtype == torch.bfloat16
+    got = model.forward(Batch([(cache, [4])]))
+    want = layer_by_layer(model, Batch([(twin, [4])]))
+    assert (got - want[-1:]).abs().max() < 3e-2
+    close = (cache.layer(3, 21) - twin.layer(3, 21)).abs().max()
+    assert close < 3e-2
+    model.close()
+
+
+def test_routing_is_counted_in_both_ways(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "model", shape=SHAPE)
+    model = load_model(folder)
+    assert isinstance(model.experts, ObservedExperts)
+    stats = model.experts.stats
+    layers = SHAPE.layers - 1
+    cache = model.new_cache()
+    model.forward(Batch([(cache, list(range(FEW_TOKENS + 4)))]))  # by layers
+    assert stats.hits.sum() == (FEW_TOKENS + 4) * layers * SHAPE.top_k
+    model.forward(Batch([(cache, [1, 2])]))  # whole
+    assert stats.hits.sum() == (FEW_TOKENS + 6) * layers * SHAPE.top_k
+    model.close()
