@@ -12,9 +12,13 @@ from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from app.engines.client import EngineClient
-from app.engines.experts import ExpertMap
+from app.engines.experts import TIERS, ExpertMap
 from app.engines.models import default_model
 from app.errors import RequestError
+from engine.config import ModelConfig
+from engine.placement.footprint import footprint
+from engine.protocol import ExpertReport
+from engine.tiny import TinyShape, write_tiny
 from tests.e2e.conftest import Desk
 
 from .engine_process import EngineProcess, error_of
@@ -71,10 +75,31 @@ def test_a_window_that_there_is_not(engine: EngineProcess) -> None:
     assert (nowhere.status_code, error_of(nowhere).code) == (404, "no_trace")
 
 
-def test_without_a_model(tmp_path: Path) -> None:
-    with EngineProcess.started(tmp_path / "log") as engine, engine.http() as http:
-        reply = http.get("/engine/experts").json()
-    assert reply == {"window": "start", "began": 0.0, "heat": None, "placement": None}
+async def test_no_model_and_one_that_does_not_fit(tmp_path: Path) -> None:
+    """With memory for half of its experts, the other half is on disk, and it is told apart."""
+    shape = TinyShape(layers=4, experts=16, hidden=256, inner=128)
+    model = write_tiny(tmp_path / "tiny", seed=1, shape=shape)
+    half = footprint(ModelConfig.from_folder(model)).experts_bytes * 6 // 10
+    with EngineProcess.started(tmp_path / "log") as engine:
+        client = EngineClient(engine.url, engine.token)
+        assert await client.experts() == ExpertReport()
+        status = engine.load(model, expert_memory_bytes=half)
+        assert status.state == "ready", status.error
+        with engine.sdk() as sdk:
+            sdk.chat.completions.create(model="tiny", messages=PROMPT, max_tokens=20)
+        report, status = await client.experts(), await client.status()
+        await client.close()
+    assert report.heat is not None and report.placement is not None
+    shown = ExpertMap()
+    shown.take(report)
+    cells = [shown.cell(row, e) for row in range(shown.rows) for e in range(shown.experts)]
+    held = {t.tier: t.experts for t in status.tiers}
+    assert held["gpu"] == 0 < held["ram"] < 48
+    assert held["mapped"] == 48 - held["ram"] > 0
+    assert held == {tier: sum(c.tier == tier for c in cells) for tier in TIERS}
+    served = {t.tier: t.hits for t in status.tiers}
+    assert served["mapped"] > 0
+    assert sum(served.values()) == sum(shown.counts) == report.heat.tokens * TOP_K * 3
 
 
 def test_the_window_shows_what_the_model_chose(
