@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QMouseEvent
@@ -266,6 +267,13 @@ def test_meters_stand_beside_their_bounds(open_panel: Callable[..., EnginePanel]
     assert panel.decode.bar.share == pytest.approx(7.4 / 11.9)
     assert "187 tokens/s" in panel.prefill.accessibleName()
     assert panel.gpu.isVisible()
+    panel.decode.bar.set_share(0)
+    status = recordings.k2().view.status
+    assert status is not None
+    quick = msgspec.structs.replace(status, decode_tokens_per_s=23.8)
+    panel.set_view(EngineView("ready", quick))
+    assert panel.decode.bar.share == 1.0
+    assert text(panel, "engineDecodeNote").startswith("200% of the 11.9 tokens/s")
     small = open_panel(recordings.small())
     assert not small.gpu.isVisible()
     assert text(small, "engineMemoryValue") == "412 MB / 24.6 GB"

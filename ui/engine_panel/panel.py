@@ -215,7 +215,9 @@ class EnginePanel(QWidget):
         else:
             note = self.tr("{share:.0%} of {against}").format(share=value / bound, against=against)
             if value > bound:
-                note = self.tr("{note}: the processor's cache helps").format(note=note)
+                note = self.tr(
+                    "{note}. The processor's cache helps, or other programs slowed the measurement."
+                ).format(note=note)
             meter.show_value(words.speed(value), value / bound, note)
 
 
