@@ -7,6 +7,7 @@ its choices come true (docs/tiers.md has the numbers).
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -18,11 +19,13 @@ RouterOf = Callable[[Tensor], tuple[Tensor, Tensor]]
 class ReadAhead:
     """Guesses the experts of layers that were added.
 
-    ``most``: tokens at once at most; a long prompt wants all experts anyway.
+    ``most``: tokens at once at most; a long prompt wants all experts anyway. ``share``: of what the
+    router chooses, the part that is worth reading: the heaviest choices come true most often, and
+    a wrong guess costs a read when reading is what all wait for.
     """
 
-    def __init__(self, most: int = 8) -> None:
-        self._most = most
+    def __init__(self, most: int = 8, share: float = 0.5) -> None:
+        self._most, self._share = most, share
         self._routers: dict[int, RouterOf] = {}
 
     def add_layer(self, layer: int, router: RouterOf) -> None:
@@ -34,5 +37,8 @@ class ReadAhead:
         following = self._routers.get(layer + 1)
         if following is None or not 0 < len(x) <= self._most:
             return []
-        ids, _ = following(x)  # [T, H] -> [T, K]
-        return [e for e, _ in Counter(ids.flatten().tolist()).most_common()]
+        ids, weights = following(x)  # [T, H] -> [T, K]
+        heavy: Counter[int] = Counter()
+        for expert, weight in zip(ids.flatten().tolist(), weights.flatten().tolist(), strict=True):
+            heavy[expert] += weight
+        return [e for e, _ in heavy.most_common(math.ceil(len(heavy) * self._share))]

@@ -86,7 +86,7 @@ class _Guess:
 
 
 def _guessing() -> tuple[ReadAhead, _Guess]:
-    ahead, guess = ReadAhead(), _Guess()
+    ahead, guess = ReadAhead(share=1.0), _Guess()
     for layer in range(LAYERS):
         ahead.add_layer(layer, guess)
     return ahead, guess
