@@ -22,7 +22,7 @@ ActivationRows::ActivationRows(const Isa& isa, std::int64_t rows, std::int64_t c
     : isa_(isa),
       rows_(rows),
       groups_((columns + kGroup - 1) / kGroup),
-      stride_(fast ? padded(columns, isa.block) * 3 / 2 : 0),
+      stride_(fast ? padded(columns, isa.block) / kGroup * isa.group_bytes : 0),
       offsets_(fast ? padded(columns, isa.block) / kGroup : 0),
       wide_(rows * groups_ * kGroup),
       data_(rows * stride_),

@@ -7,7 +7,10 @@ std::vector<const Isa*> available_isas() {
     for (const Isa* isa : {
              &kScalar,
 #ifdef SELENOGRAPH_X86
-             &kAvx2,
+             &kAvx2, &kAvxVnni, &kAvx512, &kAvx512Vnni, &kAmxInt8,
+#endif
+#ifdef SELENOGRAPH_ARM
+             &kNeon,
 #endif
          })
         if (isa->supported()) found.push_back(isa);

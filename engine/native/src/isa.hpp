@@ -63,6 +63,7 @@ struct Isa {
     const char* name;
     bool (*supported)();           // by this processor, asked once
     int block;                     // bytes of INT4 weights in a block of FastRows
+    int group_bytes;               // of FastRows for 32 columns; more than 48: a form of its own behind
     WideDot wide_dot[kFormats];    // by Format
     FastDot fast_dot;
     FastPanel fast_panel;
@@ -76,6 +77,13 @@ struct Isa {
 extern const Isa kScalar;
 #ifdef SELENOGRAPH_X86
 extern const Isa kAvx2;
+extern const Isa kAvxVnni;
+extern const Isa kAvx512;
+extern const Isa kAvx512Vnni;
+extern const Isa kAmxInt8;
+#endif
+#ifdef SELENOGRAPH_ARM
+extern const Isa kNeon;
 #endif
 
 std::vector<const Isa*> available_isas();       // worst first

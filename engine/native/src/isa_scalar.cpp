@@ -1,5 +1,6 @@
 // Plain C++ for any processor, and what every other instruction set must agree with.
 #include "isa_table.hpp"
+#include "kernels/pairwise.hpp"
 #include "kernels/panel.hpp"
 #include "kernels/quantise.hpp"
 #include "kernels/wide.hpp"
@@ -13,8 +14,9 @@ struct Lanes {
 };
 
 // Vectors of 128 bits as arrays.
-struct ScalarSet {
+struct ScalarSet : Pairwise<ScalarSet> {
     static constexpr int kWidth = 4;
+    static constexpr int kAbreast = 2;
     static constexpr int kTile = 2;
     using Floats = Lanes<float, 4>;
     using Ints = Lanes<std::int32_t, 4>;
@@ -93,14 +95,14 @@ struct ScalarSet {
         return a;
     }
     static void hold(Bytes&) {}
-    static void accumulate(Ints& sum, Pairs a, Bytes by) {
+    static void madd_to(Ints& sum, Pairs a, Bytes by) {
         const auto m = read<Pairs>(&by);
         for (int i = 0; i < 4; ++i)
             sum.at[i] += a.at[2 * i] * m.at[2 * i] + a.at[2 * i + 1] * m.at[2 * i + 1];
     }
-    static Ints dot(Pairs a, Bytes by) {
+    static Ints madd(Pairs a, Bytes by) {
         Ints sum{};
-        accumulate(sum, a, by);
+        madd_to(sum, a, by);
         return sum;
     }
     static Bytes splat4(const std::uint8_t* at) {

@@ -1,17 +1,14 @@
 // INT4 rows against INT8 activations, weights read once from memory: the kernel of decode.
 //
-// Beside wide.hpp's, a vector set V gives `Bytes`, `Pairs` (int16) and `Ints` (int32, kWidth lanes):
-//   load_bytes, low, high               a vector of bytes, its low and its high nibbles
-//   multiply(weights, x)                u8 * s8, neighbours added to int16
-//   add(Pairs, Pairs)
-//   dot(Pairs, m)                       int16 * int16, neighbours added to int32
+// Beside wide.hpp's, a vector set V gives `Bytes` and `Ints` (int32, kWidth lanes) and
+//   load_bytes                          a vector of bytes
+//   unpack(Bytes, Bytes&, Bytes&)       a block's nibbles, in the set's own order
+//   dot(Bytes, Bytes, x)                with a block of activations: a lane's columns are of one group
 //   load_ints, to_float
-//   hold(value&)                        keep it in a register: compilers prefer to unpack it again
 //   load_bf16(bytes)                    kWidth values
 //   by_lane(Floats)                     scales of four blocks, so that pick<i> gives block i's
 //   pick<i>(Floats)                     element i of every 128 bits, four times
-//
-// Int16 cannot overflow: four products of at most 15 * 127. Nor can int32: 7620 * 32767 twice.
+// Most sets take unpack and dot from pairwise.hpp.
 #pragma once
 
 #include "../format.hpp"
@@ -41,17 +38,11 @@ template <class V, int Tile, int I>
 inline void fast_block(const std::uint8_t* weights, const std::uint8_t* const* x,
                        typename V::Floats scales, Totals<V, Tile>& total) {
     using L = FastLayout<V>;
-    const auto bytes = V::load_bytes(weights + I * L::kBlock);
-    auto low = V::low(bytes);
-    auto high = V::high(bytes);
-    V::hold(low);
-    V::hold(high);
+    typename V::Bytes first, second;
+    V::unpack(V::load_bytes(weights + I * L::kBlock), first, second);
     const auto scale = V::template pick<I>(scales);
     for (int t = 0; t < Tile; ++t) {
-        const std::uint8_t* at = x[t] + I * L::kSpan;
-        const auto pairs = V::add(V::multiply(low, V::load_bytes(at)),
-                                  V::multiply(high, V::load_bytes(at + L::kBlock)));
-        const auto sum = V::dot(pairs, V::load_bytes(at + 2 * L::kBlock));
+        const auto sum = V::dot(first, second, x[t] + I * L::kSpan);
         auto& to = total[t][I % kSums<Tile>];
         to = V::fma(V::to_float(sum), scale, to);
     }

@@ -4,11 +4,13 @@
 // bytes (eight columns) of each, activations are broadcast. A whole group's products add up in
 // int32 before they meet their scale. Beside fast.hpp's, a vector set V gives
 //   turn(rows, Bytes[kWidth])   kWidth rows of kBlock bytes to kWidth vectors of 4 bytes a row
-//   store_bytes, splat4(at)     the four bytes at `at` in every lane
-//   splat_int, store
-//   accumulate(Ints&, Pairs, m) dot, added in place (a compiler gathers additions at the end and runs
-//                               out of registers)
-//   kTile                       tokens that two panels' sums leave registers for
+//   unpack_turned(Bytes, ...)   a turned vector's nibbles, in the set's own order
+//   store_bytes, splat_int, store
+//   spread(x, octet)            an octet of a block of activations, ready for all lanes
+//   accumulate(Ints&, Bytes, Bytes, spread octet)   the product, added in place (a compiler gathers
+//                               additions at the end and runs out of registers)
+//   hold(value&)                keep it in a register
+//   kAbreast, kTile             panels and tokens whose sums fit in the registers together
 //
 // A group's int32 stays in range: it starts at -8 * sum(m q) and every partial sum of
 // (nibble - 8) * m * q is below 32 * 8 * 127 * 32767 < 2^31.
@@ -63,8 +65,10 @@ struct Panel {
                 V::turn(starts, 0, turned);
             }
             for (int o = 0; o < L::kBlock / 4; ++o) {
-                V::store_bytes(out + (at / 4 + o) * 2 * L::kBlock, V::low(turned[o]));
-                V::store_bytes(out + ((at / 4 + o) * 2 + 1) * L::kBlock, V::high(turned[o]));
+                typename V::Bytes even, odd;
+                V::unpack_turned(turned[o], even, odd);
+                V::store_bytes(out + (at / 4 + o) * 2 * L::kBlock, even);
+                V::store_bytes(out + ((at / 4 + o) * 2 + 1) * L::kBlock, odd);
             }
         }
     }
@@ -87,26 +91,21 @@ struct Panel {
                 for (int p = 0; p < Width; ++p) sum[p][t] = V::splat_int(offset[t][i]);
             constexpr int kPerBlock = L::kBlock / 4;               // octets
             const std::int64_t octet = (g + i) * 4;
-            const std::int64_t at = octet / kPerBlock * L::kSpan + octet % kPerBlock * 4;
+            const std::int64_t at = octet / kPerBlock * L::kSpan;
+            const int within = static_cast<int>(octet % kPerBlock);
 #pragma GCC unroll 4
             for (int o = 0; o < 4; ++o) {
-                typename V::Bytes low[Width], high[Width];
+                typename V::Bytes even[Width], odd[Width];
                 for (int p = 0; p < Width; ++p) {
                     const std::uint8_t* from = w + p * kPanelBytes + (i * 4 + o) * 2 * L::kBlock;
-                    low[p] = V::load_bytes(from);
-                    high[p] = V::load_bytes(from + L::kBlock);
-                    V::hold(low[p]);
-                    V::hold(high[p]);
+                    even[p] = V::load_bytes(from);
+                    odd[p] = V::load_bytes(from + L::kBlock);
+                    V::hold(even[p]);
+                    V::hold(odd[p]);
                 }
                 for (int t = 0; t < Tile; ++t) {
-                    const std::uint8_t* here = data[t] + at + 4 * o;
-                    const auto even = V::splat4(here);
-                    const auto odd = V::splat4(here + L::kBlock);
-                    const auto by = V::splat4(here + 2 * L::kBlock);
-                    for (int p = 0; p < Width; ++p) {
-                        const auto pairs = V::add(V::multiply(low[p], even), V::multiply(high[p], odd));
-                        V::accumulate(sum[p][t], pairs, by);
-                    }
+                    const auto here = V::spread(data[t] + at, within + o);
+                    for (int p = 0; p < Width; ++p) V::accumulate(sum[p][t], even[p], odd[p], here);
                 }
             }
             for (int p = 0; p < Width; ++p) {
@@ -138,7 +137,7 @@ void fast_panel(const Matrix& m, std::int64_t first, std::int64_t count, const F
     using P = Panel<V>;
     P panel(scratch);
     const std::int64_t panels = (count + V::kWidth - 1) / V::kWidth;
-    alignas(64) float sums[V::kTile * kPanelRows];
+    alignas(64) float sums[V::kTile * kPanelRows] = {};
     for (std::int64_t t = 0; t < tokens_count; ++t) std::memset(y + t * stride, 0, count * 4);
     const std::int64_t all = m.columns / kGroup;
     for (std::int64_t g = 0; g < all; g += P::kGroups) {
@@ -155,10 +154,10 @@ void fast_panel(const Matrix& m, std::int64_t first, std::int64_t count, const F
                 for (int i = 0; i < tile; ++i)
                     std::memcpy(sums + i * kPanelRows, y + (t + i) * stride, count * 4);
             std::int64_t p = 0;
-            for (; p + 2 <= panels; p += 2)
-                panel.template multiply_tile<2>(tile, p, g, groups, x, tokens + t,
+            for (; p + V::kAbreast <= panels; p += V::kAbreast)
+                panel.template multiply_tile<V::kAbreast>(tile, p, g, groups, x, tokens + t,
                                                 out + p * V::kWidth, step);
-            if (p < panels)
+            for (; p < panels; ++p)
                 panel.template multiply_tile<1>(tile, p, g, groups, x, tokens + t,
                                                 out + p * V::kWidth, step);
             if (!whole)

@@ -1,15 +1,20 @@
-// The vector set of AVX2 with FMA; AVX-VNNI changes one operation of it.
+// The vector set of AVX2 with FMA. AVX-VNNI changes one operation of it: MaddTo, which gives
+// add(Ints, Pairs' int16, m).
 #pragma once
 
 #include <immintrin.h>
 
 #include "../format.hpp"
+#include "hold.hpp"
+#include "pairwise.hpp"
 
 namespace selenograph {
 namespace {
 
-struct Avx2Set {
+template <class MaddTo>
+struct YmmSet : Pairwise<YmmSet<MaddTo>> {
     static constexpr int kWidth = 8;
+    static constexpr int kAbreast = 2;
     static constexpr int kTile = 4;
     using Floats = __m256;
     using Ints = __m256i;
@@ -62,12 +67,12 @@ struct Avx2Set {
     static Bytes high(Bytes a) { return low(_mm256_srli_epi16(a, 4)); }
     static Pairs multiply(Bytes weights, Bytes x) { return {_mm256_maddubs_epi16(weights, x)}; }
     static Pairs add(Pairs a, Pairs b) { return {_mm256_add_epi16(a.v, b.v)}; }
-    static Ints dot(Pairs a, Bytes by) { return _mm256_madd_epi16(a.v, by); }
-    static void accumulate(Ints& sum, Pairs a, Bytes by) {
-        sum = _mm256_add_epi32(sum, dot(a, by));
+    static Ints madd(Pairs a, Bytes by) { return _mm256_madd_epi16(a.v, by); }
+    static void madd_to(Ints& sum, Pairs a, Bytes by) {
+        sum = MaddTo::add(sum, a.v, by);
         hold(sum);
     }
-    static void hold(__m256i& value) { __asm__("" : "+x"(value)); }
+    static void hold(__m256i& value) { hold_vector(value); }
     static Bytes splat4(const std::uint8_t* at) {
         std::int32_t four;
         std::memcpy(&four, at, sizeof four);
