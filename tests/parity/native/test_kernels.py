@@ -160,10 +160,10 @@ def test_instruction_sets_agree_with_scalar(isa: str) -> None:
         call = random_call(rng, 4, 512, tokens, 3)
         for mode in ("exact", "fast"):
             want = run(layer, call, isa="scalar", mode=mode)
-            # In fast mode a last-bit difference may tip a rounding of the inner activations.
-            assert relative_error(run(layer, call, isa=isa, mode=mode), want) < (
-                1e-6 if mode == "exact" else 5e-4
-            )
+            # In fast mode a last-bit difference may tip a rounding of the inner activations, and
+            # tiles have activations of their own, of twelve bits.
+            limit = 1e-6 if mode == "exact" else TOLERANCE["fast"] if isa == "amx_int8" else 5e-4
+            assert relative_error(run(layer, call, isa=isa, mode=mode), want) < limit
 
 
 @pytest.mark.parametrize("mode", ["exact", "fast"])
@@ -193,7 +193,8 @@ def test_bits_do_not_depend_on_company(isa: str) -> None:
             if mode == "exact":
                 assert np.array_equal(alone, whole[part])
             else:
-                assert relative_error(alone, whole[part].astype(np.float64)) < 2e-3
+                limit = 3 * TOLERANCE["fast"] if isa == "amx_int8" else 2e-3  # one token scatters
+                assert relative_error(alone, whole[part].astype(np.float64)) < limit
 
 
 def test_rows_are_divided_among_memory_nodes() -> None:
