@@ -1,7 +1,7 @@
 # Each target sets itself up; nothing has to be prepared beforehand.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench nano screenshots clean
+.PHONY: help setup run test test-native lint bench nano screenshots clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ run: setup ## open the window
 
 test: lint ## linters, then every test
 	@packaging/setup/tests.sh
+
+test-native: ## every kernel on every instruction set, emulated where need be; sanitizers; ARM
+	@tests/native/run.sh
 
 lint: ## ruff, mypy, import contracts
 	@packaging/setup/setup.sh test

@@ -15,7 +15,7 @@
 namespace selenograph::tests {
 namespace {
 
-constexpr const char* kFormatNames[kFormats] = {"int4", "int8", "bf16", "fp8"};
+constexpr const char* kFormatNames[kFormats] = {"int4", "int8", "bf16", "fp8", "f32"};
 int failures = 0;
 
 void require(bool right, const std::string& what) {
@@ -97,7 +97,8 @@ void check_product(const Isa& isa, Random& random, Mode mode, Format format, Sha
 
 void check_products(const Isa& isa) {
     Random random(1);
-    for (const Format format : {Format::int4, Format::int8, Format::bf16, Format::fp8}) {
+    for (const Format format : {Format::int4, Format::int8, Format::bf16, Format::fp8,
+                                Format::f32}) {
         for (const Mode mode : {Mode::exact, Mode::fast}) {
             for (const Shape s : {Shape{1, 32, 1}, {3, 64, 0}, {1, 32, 17}, {31, 96, 3}, {33, 160, 5},
                                   {16, 544, 16}, {17, 992, 7}, {70, 288, 33}, {257, 1056, 2},
@@ -106,7 +107,7 @@ void check_products(const Isa& isa) {
         }
     }
     for (const std::int64_t columns : {1, 31, 130, 300})   // only these take odd numbers of columns
-        for (const Format format : {Format::bf16, Format::fp8})
+        for (const Format format : {Format::bf16, Format::fp8, Format::f32})
             check_product(isa, random, Mode::exact, format, {7, columns, 3});
     for (std::int64_t groups = 1; groups <= 40; ++groups)  // every tail
         for (const std::int64_t tokens : {1, 2, 3, 4, 5, 8, 12, 20})
@@ -163,6 +164,67 @@ void check_silu(const Isa& isa) {
             const double want = gate[i] / (1 + std::exp(-static_cast<double>(gate[i]))) * up[i];
             require(std::fabs(out[i] - want) <= 1e-6 * std::fabs(want) + 1e-30,
                     std::string(isa.name) + " silu of " + std::to_string(gate[i]));
+        }
+    }
+}
+
+// One query over compressed latents, beside softmax in float64.
+void check_attention(const Isa& isa, bool narrow, std::int64_t heads, std::int64_t rank,
+                     std::int64_t rope, std::int64_t count) {
+    Random random(4);
+    const std::int64_t width = rank + rope;
+    const RandomMatrix rows(random, narrow ? Format::bf16 : Format::f32, count, width);
+    const auto query = random_rows(random, heads, width);
+    const float scale = 3.0f;      // scores spread over a few units: rows are short
+    const LatentStretch stretch{rows.matrix.data, width * (narrow ? 2 : 4), count, narrow,
+                                heads,            rank,                     rope,  scale};
+    std::vector<float> most(heads), total(heads), context(heads * rank);
+    isa.attend(stretch, query.data(), most.data(), total.data(), context.data());
+    Error error;
+    for (std::int64_t h = 0; h < heads; ++h) {
+        const std::vector<double> wide(query.begin() + h * width, query.begin() + (h + 1) * width);
+        auto shares = rows.times(wide.data());
+        for (double& share : shares) share = std::exp(share * scale);
+        const double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
+        for (std::int64_t c = 0; c < rank; ++c) {
+            double want = 0;
+            for (std::int64_t l = 0; l < count; ++l) want += shares[l] / sum * rows.values[l * width + c];
+            error.add(context[h * rank + c] / total[h], want);
+        }
+    }
+    require_below(error.relative(), 1e-5, std::string(isa.name) + " attention over " +
+                                              std::to_string(count) + " of " + std::to_string(width));
+}
+
+void check_attentions(const Isa& isa) {
+    for (const bool narrow : {true, false}) {
+        check_attention(isa, narrow, 5, 64, 32, 1);
+        check_attention(isa, narrow, 4, 52, 7, 33);
+        check_attention(isa, narrow, 6, 512, 64, 100);
+    }
+}
+
+// bf16 to INT4 and INT8: no value further from its own than half a step, or the last one.
+void check_packing(const Isa& isa) {
+    Random random(5);
+    const std::int64_t columns = 224;
+    const RandomMatrix source(random, Format::bf16, 3, columns);
+    for (const Format format : {Format::int4, Format::int8}) {
+        const std::int64_t bytes = columns * group_bytes(format) / kGroup;
+        for (std::int64_t r = 0; r < 3; ++r) {
+            const Guarded data(bytes), scales(columns / kGroup * 2);
+            (format == Format::int4 ? isa.pack4 : isa.pack8)(source.matrix.data + r * columns * 2,
+                                                             columns, data.get(), scales.get());
+            for (std::int64_t c = 0; c < columns; ++c) {
+                const double scale = load_bf16(scales.get() + c / kGroup * 2);
+                const int pair = data.get()[c / 2];
+                const int q = format == Format::int4 ? (c % 2 ? pair >> 4 : pair & 15) - 8
+                                                     : static_cast<std::int8_t>(data.get()[c]);
+                // The scale's own rounding to bf16 may push the largest half a percent outside.
+                const double step = format == Format::int4 ? 0.53 : 0.78;
+                require(std::fabs(q * scale - source.values[r * columns + c]) <= step * scale,
+                        std::string(isa.name) + " packing");
+            }
         }
     }
 }
@@ -272,6 +334,8 @@ int run(int count, char** names) {
         check_against_scalar(*isa);
         check_special_rows(*isa);
         check_silu(*isa);
+        check_attentions(*isa);
+        check_packing(*isa);
         check_layers(*isa);
         check_accuracy(*isa);
         std::fflush(stdout);

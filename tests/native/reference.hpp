@@ -72,11 +72,15 @@ struct RandomMatrix {
         matrix = {format, data->get(), scales->get(), rows, columns};
         const float unit = 1.0f / std::sqrt(static_cast<float>(columns));
         values.resize(rows * columns);
-        if (format == Format::bf16) {
-            for (double& value : values) {
-                const std::uint16_t bits = narrow_bf16(random_normal(random) * unit);
-                std::memcpy(data->get() + (&value - values.data()) * 2, &bits, 2);
-                value = widen_bf16(bits);
+        if (format == Format::bf16 || format == Format::f32) {
+            for (std::size_t i = 0; i < values.size(); ++i) {
+                const float number = random_normal(random) * unit;
+                const std::uint16_t bits = narrow_bf16(number);
+                if (format == Format::f32)
+                    std::memcpy(data->get() + 4 * i, &number, 4);
+                else
+                    std::memcpy(data->get() + 2 * i, &bits, 2);
+                values[i] = format == Format::f32 ? number : widen_bf16(bits);
             }
             return;
         }
