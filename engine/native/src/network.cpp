@@ -131,12 +131,12 @@ std::int64_t StepJob::items(int phase) const {
         case kAbsorb:
         case kValueUp: return shape().heads;
         case kAttend: return tokens_ * most_stretches_;
+        case kJoin: return tokens_ * shape().heads;
         case kOut: return blocks(shape().hidden);
         case kScore: return layer.router ? blocks(layer.router->rows) : 0;
         case kRoute: return 1;
         case kEnter:
         case kLatent:
-        case kJoin:
         case kHeads:
         case kLeave: return tokens_;
         default: return mlp_->items(station - kExperts);
@@ -197,7 +197,7 @@ void StepJob::run(int phase, std::int64_t first, std::int64_t count) {
         case kLatent: return each([&](std::int64_t t) { take_latent(layer, index, t); });
         case kAbsorb: return each([&](std::int64_t h) { absorb(layer, h); });
         case kAttend: return each([&](std::int64_t item) { attend(index, item); });
-        case kJoin: return each([&](std::int64_t t) { join(t); });
+        case kJoin: return each([&](std::int64_t item) { join(item); });
         case kValueUp:
             return each([&](std::int64_t h) {
                 dot(isa_, a.kv_b, h * (s.nope + s.value) + s.nope, s.value, joined_, fast(a.kv_b),
@@ -306,26 +306,25 @@ void StepJob::attend(int index, std::int64_t item) {
                 total_.get() + item * s.heads, context_.get() + item * s.heads * s.rank);
 }
 
-void StepJob::join(std::int64_t token) {
+void StepJob::join(std::int64_t item) {
     const NetworkShape& s = shape();
-    const std::int64_t parts = stretches(token);
-    for (std::int64_t h = 0; h < s.heads; ++h) {
-        const std::int64_t from = token * most_stretches_;
-        float high = -INFINITY, total = 0.0f;
-        for (std::int64_t p = 0; p < parts; ++p)
-            high = std::max(high, most_.get()[(from + p) * s.heads + h]);
-        float* out = joined_.row(h * tokens_ + token);
-        std::fill_n(out, s.rank, 0.0f);
-        for (std::int64_t p = 0; p < parts; ++p) {
-            const std::int64_t at = (from + p) * s.heads + h;
-            const float share = std::exp(most_.get()[at] - high);
-            total += share * total_.get()[at];
-            const float* context = context_.get() + at * s.rank;
-            for (std::int64_t c = 0; c < s.rank; ++c) out[c] += share * context[c];
-        }
-        for (std::int64_t c = 0; c < s.rank; ++c) out[c] /= total;
-        if (joined_.fast()) joined_.quantise(h * tokens_ + token);
+    const std::int64_t token = item / s.heads, head = item % s.heads;
+    const std::int64_t from = token * most_stretches_, parts = stretches(token);
+    float high = -INFINITY, total = 0.0f;
+    for (std::int64_t p = 0; p < parts; ++p)
+        high = std::max(high, most_.get()[(from + p) * s.heads + head]);
+    const std::int64_t row = head * tokens_ + token;
+    float* out = joined_.row(row);
+    for (std::int64_t p = 0; p < parts; ++p) {
+        const std::int64_t at = (from + p) * s.heads + head;
+        const float share = std::exp(most_.get()[at] - high);
+        total += share * total_.get()[at];
+        const float* context = context_.get() + at * s.rank;
+        for (std::int64_t c = 0; c < s.rank; ++c)
+            out[c] = p == 0 ? share * context[c] : out[c] + share * context[c];
     }
+    for (std::int64_t c = 0; c < s.rank; ++c) out[c] /= total;
+    if (joined_.fast()) joined_.quantise(row);
 }
 
 void StepJob::leave_attention(const NetworkLayer& layer, std::int64_t token) {

@@ -87,7 +87,7 @@ private:
     void take_latent(const NetworkLayer& layer, int index, std::int64_t token);
     void absorb(const NetworkLayer& layer, std::int64_t head);
     void attend(int index, std::int64_t item);
-    void join(std::int64_t token);
+    void join(std::int64_t item);
     void leave_attention(const NetworkLayer& layer, std::int64_t token);
     void route(const NetworkLayer& layer, int index);
     void rows(const Matrix& m, const ActivationRows& x, std::int64_t first, std::int64_t count,
