@@ -59,7 +59,7 @@ class Costs:
     Measured on the embedded model, where little else counts: 0.5 ms and more on a busy machine."""
     step_s: float = 500e-6
     """A step: scheduling, sampling, parsing, sending. Measured there, too."""
-    chunk_tokens: int = 256
+    chunk_tokens: int = 512
     """Of a prompt, computed together; every chunk reads the weights again."""
 
     # -- the accelerator

@@ -22,7 +22,7 @@ class SchedulerLimits:
     many tokens as for few: such chunks have up to ``streamed_chunk``.
     """
 
-    chunk: int = 256
+    chunk: int = 512
     running: int = 8
     waiting: int = 64
     stream_from: int = 0

@@ -125,13 +125,13 @@ def bench(empty: Bench, folder: Path) -> Bench:
 
 
 def test_a_reply_in_order(bench: Bench) -> None:
-    asked = bench.ask("one", prompt_of(300), max_tokens=5)
+    asked = bench.ask("one", prompt_of(600), max_tokens=5)
     ended = asked.until_over()
     assert isinstance(ended, Ended)
     kinds = [type(e) for e in asked.heard]
     assert kinds == [Started, Prefilling] + [Wrote] * ended.usage.completion_tokens + [Ended]
-    assert asked.heard[0] == Started(prompt_tokens=300, cached_tokens=0)
-    assert ended.usage.prompt_tokens == 300
+    assert asked.heard[0] == Started(prompt_tokens=600, cached_tokens=0)
+    assert ended.usage.prompt_tokens == 600
     assert len(asked.tokens) == ended.usage.completion_tokens
     assert ended.reason in ("stop", "length")
     assert (ended.reason == "length") == (len(asked.tokens) == 5)
@@ -208,7 +208,7 @@ def test_an_abort_during_prefill_keeps_what_was_computed(bench: Bench) -> None:
     assert asked.tokens == []
     assert sum(isinstance(e, Prefilling) for e in asked.heard) == 1
     again = bench.ask("again", prompt_of(900), max_tokens=1)
-    assert again.next() == Started(900, 256), "one chunk was done"
+    assert again.next() == Started(900, 512), "one chunk was done"
     again.until_over()
 
 
