@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import psutil
 import torch
 
 from engine.experts.accelerator import AcceleratorDevice, find_accelerator
@@ -30,6 +31,8 @@ from engine.tiers.residency import TieredExperts
 DeviceChoice = Literal["auto", "cpu", "thread"]
 PolicyChoice = Literal["lfu", "lru"]
 _POLICIES: dict[PolicyChoice, PolicyMaker] = {"lfu": DecayedLfu, "lru": Lru}
+_SPARE_CORES_FROM = 8
+"""Physical cores of a machine on which the four readers do not slow the experts down."""
 _SPARE_DEVICE_BYTES = 2 << 30
 """Left free on a device when hot experts fill it: for activations and the cache's growth."""
 
@@ -43,6 +46,9 @@ class ExpertOptions:
     ram_bytes: int = 0
     """Memory for experts; 0: no budget of our own, the system decides."""
     policy: PolicyChoice = "lfu"
+    read_ahead: Literal["auto", "on", "off"] = "auto"
+    """Whether the next layer's likely experts are read early; ``auto``: where cores are to spare,
+    because on few cores reading takes from computing what it saves (docs/tiers.md)."""
     on_gpu: int | Literal["auto"] = "auto"
     """Hot experts on the device: how many, or as many as its memory takes."""
     deferred: int = 0
@@ -95,7 +101,7 @@ def assemble(
     stats = ExpertStats(layers, count, top_k)
     experts, ahead, beside = computing, None, not isinstance(device, Inline)
     if options.ram_bytes:
-        ahead = ReadAhead()
+        ahead = ReadAhead() if _reads_ahead(options) else None
         policy = _POLICIES[options.policy]
         experts = TieredExperts(experts, stats, options.ram_bytes, policy, ahead)
     if beside:
@@ -111,6 +117,12 @@ def assemble(
         experts = LongPrompts(experts, streamed, stream_from)
     recorder = TraceRecorder(count, top_k, options.trace_rows) if options.trace_rows else None
     return Assembly(ObservedExperts(experts, stats, recorder, stream_from), device, ahead)
+
+
+def _reads_ahead(options: ExpertOptions) -> bool:
+    if options.read_ahead == "auto":
+        return (psutil.cpu_count(logical=False) or 1) >= _SPARE_CORES_FROM
+    return options.read_ahead == "on"
 
 
 def _room(wanted: int | Literal["auto"], device: Device, experts: int, nbytes: int) -> int:
