@@ -279,6 +279,12 @@ class LoadRequest(msgspec.Struct, frozen=True):
     """Of each token, the lightest that join one layer later: quicker, and a little different."""
     stream_from: Natural = 0
     """Prompt tokens from which expert weights stream to the accelerator; 0: never."""
+    isa: str = "auto"
+    """Instruction set of the native kernels; ``auto``: the best of this processor."""
+    mode: Literal["auto", "exact", "fast"] = "auto"
+    """Activations of INT4 experts in float32 or INT8; ``auto``: by the model's size."""
+    dense: Literal["auto", "published", "int8", "int4"] = "auto"
+    """Form of everything but routed experts where there is no accelerator."""
 
 
 class TierUse(msgspec.Struct, frozen=True):

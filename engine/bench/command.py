@@ -89,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--turn", type=float, default=0.25, help=argparse.SUPPRESS)
     parser.add_argument("--ceiling-mebibytes", type=int, default=1024, help=argparse.SUPPRESS)
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="a model of the shape")
+    parser.add_argument(
+        "--dense", choices=("auto", "published", "int8", "int4"), default="auto",
+        help="of a model: all but routed experts; int4 for the same bits as llama.cpp's Q4_0",
+    )  # fmt: skip
     parser.add_argument("--sparse", type=Path, metavar="FOLDER", help="the K2 shape, sparse")
     parser.add_argument("--sparse-shape", default="k2-thinking", help=argparse.SUPPRESS)
     parser.add_argument(
@@ -114,6 +118,7 @@ def _options(args: argparse.Namespace) -> Options:
         ceiling_mebibytes=args.ceiling_mebibytes,
         prompt=args.prompt,
         model=args.model,
+        dense=args.dense,
         sparse=args.sparse,
         sparse_shape=args.sparse_shape,
         peers=Peers(

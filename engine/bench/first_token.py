@@ -16,6 +16,7 @@ import msgspec
 import psutil
 
 from engine.bench.memory import peak_bytes
+from engine.bench.options import DenseForm
 from engine.errors import ResourceError
 
 _ROOT = Path(__file__).parents[2]
@@ -37,10 +38,17 @@ class Costs(msgspec.Struct, frozen=True):
     """The most that was ever resident, mapped files included, also during the prompt."""
 
 
-def first_token(folder: Path, threads: int, prompt: int = 0, greeting: int = _GREETING) -> Costs:
+def first_token(
+    folder: Path,
+    threads: int,
+    prompt: int = 0,
+    greeting: int = _GREETING,
+    dense: DenseForm = "auto",
+) -> Costs:
     """Start the process and wait for what it says. Raises ResourceError ``bench_failed``."""
     command = [sys.executable, "-m", "engine.bench.first_token", str(folder.absolute())]
     command += [f"--threads={threads}", f"--prompt={prompt}", f"--greeting={greeting}"]
+    command.append(f"--dense={dense}")
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["(nothing)"]
@@ -55,12 +63,14 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--prompt", type=int, default=0)
     parser.add_argument("--greeting", type=int, default=_GREETING)
+    parser.add_argument("--dense", default="auto")
     args = parser.parse_args()
     from engine.bench.session import session
+    from engine.model.loader import KernelOptions
 
     began, process = time.perf_counter(), psutil.Process()
     started = process.create_time() - time.time() + began
-    with session(args.folder, args.threads) as model:
+    with session(args.folder, args.threads, KernelOptions(dense=args.dense)) as model:
         loaded = time.perf_counter()
         resident = process.memory_info().rss
         first = model.reply(args.greeting, 1).tokens[0]

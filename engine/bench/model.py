@@ -16,6 +16,7 @@ from engine.bench.session import ENGINE_THREAD, Session, session
 from engine.bench.turns import Speed, alternate
 from engine.config import ModelConfig
 from engine.errors import RequestError, ResourceError
+from engine.model.loader import KernelOptions
 from engine.native import _kernels
 from engine.placement.footprint import Footprint, footprint
 from engine.protocol import WeightForm
@@ -29,17 +30,17 @@ _SHORT, _TOKENS = 8, 24
 """A decode turn: a prompt to begin with, and tokens whose times count."""
 _CONTEXTS = (512, 2048, 8192)
 _PEER_ROUNDS = 2
-_FORMS: dict[str | None, WeightForm] = {"bfloat16": "bf16", "float32": "float32"}
 
 
 def model_figures(options: Options) -> Iterator[Figure]:
     """Every figure of ``--model``, as it is ready. Raises RequestError ``no_model``."""
     folder = chosen_model(options)
     name = short_name(ModelConfig.from_folder(folder))
+    kernels = KernelOptions(options.isas[-1], options.mode, options.dense)
     yield from _starting(options, folder, name)
     for threads in options.threads:
         options.tell(f"loading {folder.name} for {threads} threads")
-        with session(folder, threads) as model:
+        with session(folder, threads, kernels) as model:
             bench = ModelBench(options, name, threads, model)
             yield bench.decode()
             yield bench.prefill()
@@ -48,7 +49,7 @@ def model_figures(options: Options) -> Iterator[Figure]:
                 if options.peers.llama_bench is not None:
                     yield from bench.against_llama_cpp(options.peers.llama_bench)
     # Loaded once more: watching costs a little, which no other figure should pay for.
-    with watched(ENGINE_THREAD) as clock, session(folder, options.threads[-1]) as model:
+    with watched(ENGINE_THREAD) as clock, session(folder, options.threads[-1], kernels) as model:
         yield ModelBench(options, name, options.threads[-1], model).overhead(clock)
 
 
@@ -75,7 +76,7 @@ def _starting(options: Options, folder: Path, name: str) -> Iterator[Figure]:
     threads = options.threads[-1]
     for attempt in ("to warm the page cache", "measured"):
         options.tell(f"{name}.load, a fresh process {attempt}")
-        costs = first_token(folder, threads, options.prompt)
+        costs = first_token(folder, threads, options.prompt, dense=options.dense)
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     yield figure(
         f"{name}.load",
@@ -116,14 +117,24 @@ class ModelBench:
 
     def decode(self) -> Figure:
         """Against the tokens a second at which memory could deliver what each must read."""
-        form = _FORMS.get(self.model.status.dtype, "bf16")
+        form = self._dense_form
         size = self.weighs.decode_bytes(form, _SHORT + _TOKENS // 2)
+        note = f"{size / 1e9:.2f} GB a token, all but experts in {form}"
         self._tell("decode")
         read = streaming_read(self.threads, self.options.turn, self.options.ceiling_mebibytes)
         ours, ceiling = alternate([self._writing(), read], self.options.seconds)
-        return self._speed(
-            "decode", ours, "read ceiling", ceiling, 1 / size, f"{size / 1e9:.2f} GB a token"
-        )
+        return self._speed("decode", ours, "read ceiling", ceiling, 1 / size, note)
+
+    @property
+    def _dense_form(self) -> WeightForm:
+        """Of what is not a routed expert, in memory."""
+        match self.options.dense:
+            case "int4" | "int8" as packed:
+                return packed
+            case _ if self.model.status.dtype == "float32":
+                return "float32"
+            case _:
+                return self.weighs.dense_form
 
     def prefill(self) -> Figure:
         """Against the arithmetic peak over what each token must compute."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from engine.bench.shapes import K2_LAYER, LayerShape
 from engine.experts.native import Mode
+
+DenseForm = Literal["auto", "published", "int8", "int4"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class Options:
     ceiling_mebibytes: int = 1024
     prompt: int = 512
     model: Path | None = None
+    dense: DenseForm = "auto"
+    """Of a whole model: how everything but the routed experts is held."""
     sparse: Path | None = None
     """A sparse folder of the full shape; None has one made."""
     sparse_shape: str = "k2-thinking"

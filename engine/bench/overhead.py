@@ -9,9 +9,16 @@ from contextlib import contextmanager
 from types import CodeType, FrameType
 
 from engine.experts.native import NativeExperts
+from engine.model.network import NativeNetwork
 
 KERNELS: frozenset[CodeType] = frozenset(
-    f.__code__ for f in (NativeExperts.submit, NativeExperts.wait)
+    f.__code__
+    for f in (
+        NativeExperts.submit,
+        NativeExperts.wait,
+        NativeExperts.linear,
+        NativeNetwork.step,
+    )
 )
 """The functions whose work is a native call."""
 

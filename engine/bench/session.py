@@ -14,11 +14,13 @@ from pathlib import Path
 
 from engine.config import ModelConfig
 from engine.errors import ResourceError
+from engine.model.loader import KernelOptions
 from engine.protocol import EngineStatus, LoadRequest
 from engine.runtime.loop import EngineThread
 from engine.text.chat_template import Prompt
 from engine.types import Broke, Emission, Ended, Request, SamplingParams, Wrote
 
+_BEST = KernelOptions()
 ENGINE_THREAD = "engine"
 """The name of the thread that steps the model."""
 
@@ -84,7 +86,7 @@ class Session:
 
 
 @contextmanager
-def session(folder: Path, threads: int = 0) -> Iterator[Session]:
+def session(folder: Path, threads: int = 0, kernels: KernelOptions = _BEST) -> Iterator[Session]:
     """Load a folder as the engine does. Raises what the engine says, as ResourceError."""
     config = ModelConfig.from_folder(folder)
     engine = EngineThread()
@@ -97,7 +99,15 @@ def session(folder: Path, threads: int = 0) -> Iterator[Session]:
                 ready.set()
 
         leave = engine.subscribe(hear)
-        engine.load(LoadRequest(path=str(folder), threads=threads))
+        engine.load(
+            LoadRequest(
+                path=str(folder),
+                threads=threads,
+                isa=kernels.isa,
+                mode=kernels.mode,
+                dense=kernels.dense,
+            )
+        )
         ready.wait()
         leave()
         error = engine.status().error

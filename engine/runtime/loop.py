@@ -16,7 +16,7 @@ import torch
 from engine.errors import Aborted, RequestError, ResourceError, SelenographError, context_exceeded
 from engine.experts.assembly import ExpertOptions
 from engine.experts.observed import ObservedExperts
-from engine.model.loader import load_model
+from engine.model.loader import KernelOptions, load_model
 from engine.placement.footprint import footprint
 from engine.placement.limits import memory_limit
 from engine.protocol import (
@@ -290,6 +290,7 @@ class EngineThread:
             progress=self._on_progress,
             should_abort=cancel.is_set,
             options=_expert_options(request),
+            kernels=KernelOptions(request.isa, request.mode, request.dense),
         )
         config = model.config
         context = min(

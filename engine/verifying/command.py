@@ -16,7 +16,8 @@ from engine.errors import SelenographError
 from engine.experts.base import ExpertBackend
 from engine.experts.native import Mode, NativeExperts
 from engine.native import _kernels
-from engine.verifying.greedy import check_greedy
+from engine.verifying.greedy import Load, check_greedy
+from engine.verifying.greedy import load as load_native
 from engine.verifying.kernels import Make, check_kernels
 from engine.verifying.report import Check, Verification, as_json, as_text
 from engine.verifying.sample import Source
@@ -38,11 +39,12 @@ def verify(
     seconds: float = SECONDS,
     tell: Callable[[str], None] = lambda text: None,
     make: Make = native,
+    load: Load = load_native,
 ) -> Verification:
     """Check a folder; takes about `seconds` at most. Raises CheckpointError on unusable folders."""
     began = time.monotonic()
     isas = tuple(_kernels.available_isas())
-    checks = tuple(_checks(folder, isas, began, seconds, tell, make))
+    checks = tuple(_checks(folder, isas, began, seconds, tell, make, load))
     return Verification(
         folder=str(folder), isas=isas, checks=checks, seconds=time.monotonic() - began
     )
@@ -55,6 +57,7 @@ def _checks(
     seconds: float,
     tell: Callable[[str], None],
     make: Make,
+    load: Load,
 ) -> Iterator[Check]:
     source = Source.open(folder)
     scales = check_scales(source, began + _SCALES * seconds, tell)
@@ -64,7 +67,7 @@ def _checks(
         sound = sound and check.passed
         yield check
     if sound:  # else a reply would only repeat, slowly, that something is wrong
-        yield check_greedy(folder, isas[-1], make, began + seconds, tell)
+        yield from check_greedy(folder, isas[-1], began + seconds, tell, load)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def options(folder: Path | None, peers: Peers | None = None) -> Options:
     return Options(
         threads=(1,),
-        isas=(),
+        isas=("auto",),
         seconds=0.0,
         turn=0.0,
         ceiling_mebibytes=4,

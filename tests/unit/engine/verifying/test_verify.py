@@ -13,6 +13,8 @@ from engine.checkpoint.headers import shard_names
 from engine.errors import CheckpointError
 from engine.experts.base import ExpertBackend, ExpertWeights, PackedMatrix
 from engine.experts.native import Mode, NativeExperts
+from engine.model.deepseek import Model
+from engine.model.loader import load_model
 from engine.native import _kernels
 from engine.tiny import TinyShape, write_tiny
 from engine.verifying.command import main, native, verify
@@ -41,11 +43,11 @@ def test_a_sound_folder_passes(folder: Path) -> None:
     assert found.passed, found
     names = [check.name for check in found.checks]
     kernels = [f"kernels {isa} {mode}" for isa in ISAS for mode in ("exact", "fast")]
-    assert names == ["scales", *kernels, "greedy fast/exact"]
+    assert names == ["scales", *kernels, "reply steps/one pass", "reply fast/exact"]
     by_name = {check.name: check for check in found.checks}
     assert by_name["scales"].covered == "3 of 3 layers"
     assert by_name["kernels scalar exact"].worst < by_name["kernels scalar fast"].worst
-    assert by_name["greedy fast/exact"].covered == "24 tokens"
+    assert by_name["reply fast/exact"].covered == "24 tokens"
     assert found.seconds < 60 and told
 
 
@@ -100,16 +102,13 @@ def test_a_mode_that_shuffles_weights_is_caught(folder: Path) -> None:
 
 
 def test_the_reply_alone_would_catch_it_too(folder: Path) -> None:
-    made: list[Mode] = []
-
-    def make(isa: str, mode: Mode) -> ExpertBackend:
+    def load(folder: Path, isa: str, mode: Mode) -> Model:
         # Right as long as kernels are tried alone, wrong in the model: only the reply can tell.
-        made.append(mode)
-        wrong = mode == "fast" and len(made) > 2 * len(ISAS)
-        return Swapped(isa=isa, mode=mode) if wrong else native(isa, mode)
+        kernels = Swapped if mode == "fast" else NativeExperts
+        return load_model(folder, experts=kernels(isa=isa, mode=mode))
 
-    found = verify(folder, 60, make=make)
-    assert [c.name for c in found.checks if not c.passed] == ["greedy fast/exact"]
+    found = verify(folder, 60, load=load)
+    assert [c.name for c in found.checks if not c.passed] == ["reply fast/exact"]
 
 
 def test_exit_codes_and_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
