@@ -20,6 +20,7 @@ from engine.experts.base import (
     Ticket,
     check_submission,
 )
+from engine.experts.topology import memory_nodes
 from engine.native import _kernels
 
 Mode = Literal["exact", "fast"]
@@ -31,7 +32,7 @@ class NativeExperts:
     ``mode`` ``exact`` keeps activations in float32; ``fast`` takes INT4 experts with INT8
     activations (an expert's output is off by about 4e-3 of its size). ``threads`` 0 takes one per
     physical core; ``nodes`` lists the processors of each memory node, among which threads, rows
-    and with them the experts' pages are divided.
+    and with them the experts' pages are divided; None asks the system.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class NativeExperts:
         threads: int = 0,
         isa: str = "auto",
         mode: Mode = "exact",
-        nodes: Sequence[Sequence[int]] = (),
+        nodes: Sequence[Sequence[int]] | None = None,
     ) -> None:
         """Raises ResourceError ``unsupported_isa`` for an instruction set this processor lacks."""
         known = _kernels.available_isas()
@@ -50,6 +51,7 @@ class NativeExperts:
                 f"choose one of: auto, {', '.join(known)}",
             )
         count = threads or psutil.cpu_count(logical=False) or 1
+        nodes = memory_nodes(count) if nodes is None else nodes
         self._pool = _kernels.Experts(count, isa=isa, mode=mode, nodes=[list(n) for n in nodes])
 
     @property
