@@ -62,6 +62,11 @@ class ExpertOptions:
     spans: int = 0
     """Spans to keep on the device's timeline."""
 
+    @property
+    def wraps(self) -> bool:
+        """Whether each layer's call is changed on its way, even without a second device."""
+        return bool(self.ram_bytes or self.deferred)
+
 
 @dataclass(frozen=True, slots=True)
 class Assembly:

@@ -88,7 +88,7 @@ def load_model(
         raise
     try:
         # Everything that is wrapped around the kernels wants to see each layer by itself.
-        lone = isinstance(device, Inline) and options == _PLAIN
+        lone = isinstance(device, Inline) and not options.wraps
         dense = _dense(weights, computing if lone else None, kernels)
         loading = _Loading(config, dense, dtype, assembly)
         return loading.run(PageLimit(source), progress, should_abort)
