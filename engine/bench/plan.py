@@ -14,6 +14,7 @@ from engine.bench.options import Options
 from engine.bench.session import Reply, session
 from engine.config import ModelConfig
 from engine.errors import ResourceError
+from engine.model.loader import KernelOptions
 from engine.placement.footprint import footprint
 from engine.placement.planner import plan
 from engine.placement.probe import probe
@@ -75,7 +76,7 @@ def _rounds(
     first = _placement(options, folder, config)
     foretold: list[Placement] = []
     replies: list[Reply] = []
-    with session(folder, first.threads) as model:
+    with session(folder, first.threads, as_planned(first)) as model:
         prompt = first.prefill[0].tokens
         model.reply(prompt, 1)
         until = time.perf_counter() + options.seconds
@@ -84,6 +85,12 @@ def _rounds(
             options.tell("a reply")
             replies.append(model.reply(prompt, _TOKENS + 1))
     return foretold, replies
+
+
+def as_planned(placement: Placement) -> KernelOptions:
+    """Load dense parts in the form that was planned; other forms are only ever as published."""
+    form = placement.dense_form
+    return KernelOptions(dense=form if form == "int8" or form == "int4" else "published")
 
 
 def _placement(options: Options, folder: Path, config: ModelConfig) -> Placement:

@@ -14,12 +14,13 @@ from engine.bench.figures import Figure
 from engine.bench.memory import peak_bytes, watch
 from engine.bench.model import ModelBench, model_figures, short_name
 from engine.bench.options import Options, Peers
-from engine.bench.plan import plan_figures
+from engine.bench.plan import as_planned, plan_figures
 from engine.bench.session import session
 from engine.bench.sparse import sparse_figures
 from engine.config import ModelConfig
 from engine.errors import CheckpointError, RequestError, ResourceError
 from engine.making.shapes import read_shape
+from engine.protocol import Placement, WeightForm
 from engine.tiny import TinyShape, write_tiny
 
 FAKE_BENCH = """\
@@ -134,6 +135,18 @@ def test_the_planner_is_held_to_its_word(folder: Path) -> None:
     assert named(figures, "plan.error").against_value == 0.25
     assert {"plan.decode", "plan.prefill", "plan.first_token"} < {f.name for f in figures}
     assert "foretold" in named(figures, "plan.decode").note
+
+
+def test_dense_parts_are_loaded_as_planned() -> None:
+    def form(planned: WeightForm) -> str:
+        return as_planned(Placement("runs well", "int4", (), dense_form=planned)).dense
+
+    assert [form("bf16"), form("fp8"), form("int8"), form("int4")] == [
+        "published",
+        "published",
+        "int8",
+        "int4",
+    ]
 
 
 def test_a_sparse_folder_is_made_measured_and_removed(
