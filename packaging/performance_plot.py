@@ -40,7 +40,7 @@ def draw(figures: list[Figure], processor: str, picture: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     sheet, axes = pyplot.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
     sheet.suptitle(processor, fontsize=10)
@@ -59,8 +59,11 @@ def draw(figures: list[Figure], processor: str, picture: Path) -> None:
     by_batch.set(title="K2 layer, random routing", xlabel="tokens a call", ylabel="tokens/s")
     _line(by_context, _numbered(figures, r"moonlight\.context(\d+)"), "decode")
     by_context.set(title="Moonlight's shape", xlabel="tokens before", ylabel="tokens/s")
+    by_threads.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     for axis in (by_batch, by_context):
         axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:g}"))
+        axis.set_ylim(bottom=0)
     for axis in axes:
         axis.grid(alpha=0.25)
         if axis.lines:
