@@ -273,6 +273,8 @@ class LoadRequest(msgspec.Struct, frozen=True):
     """How much memory routed experts may take; 0: as the system sees fit."""
     expert_policy: Literal["lfu", "lru"] = "lfu"
     """Which experts leave memory first when that is short."""
+    read_ahead: Literal["auto", "on", "off"] = "auto"
+    """Within that memory, read the next layer's likely experts early; auto: with 8 cores or more."""
     hot_experts: Natural | None = None
     """Experts on the accelerator; None: as many as fit."""
     deferred_experts: Natural = 0

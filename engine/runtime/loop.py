@@ -377,6 +377,7 @@ def _expert_options(request: LoadRequest) -> ExpertOptions:
         device=request.device,
         ram_bytes=request.expert_memory_bytes,
         policy=request.expert_policy,
+        read_ahead=request.read_ahead,
         on_gpu="auto" if request.hot_experts is None else request.hot_experts,
         deferred=request.deferred_experts,
         stream_from=request.stream_from,

@@ -18,7 +18,7 @@ __all__ = ["folder"]
 OPTIONS = {
     "thread": {"device": "thread"},
     "streamed": {"device": "thread", "stream_from": 300},
-    "budget": {"expert_memory_bytes": 50_000, "expert_policy": "lru"},
+    "budget": {"expert_memory_bytes": 50_000, "expert_policy": "lru", "read_ahead": "on"},
     "hot": {"device": "thread", "hot_experts": 2},
 }
 
