@@ -274,7 +274,7 @@ class LoadRequest(msgspec.Struct, frozen=True):
     expert_policy: Literal["lfu", "lru"] = "lfu"
     """Which experts leave memory first when that is short."""
     read_ahead: Literal["auto", "on", "off"] = "auto"
-    """Within that memory, read the next layer's likely experts early; auto: with 8 cores or more."""
+    """Whether the next layer's likely experts are read early; auto: with 8 cores or more."""
     hot_experts: Natural | None = None
     """Experts on the accelerator; None: as many as fit."""
     deferred_experts: Natural = 0
