@@ -13,8 +13,8 @@ enum Phase { kQuantiseInput, kGateUp, kQuantiseInner, kDown };
 std::int64_t blocks(std::int64_t rows) { return (rows + kBlockRows - 1) / kBlockRows; }
 
 struct Sums {
-    // Many tokens meet one block of rows, few a run of them.
-    static constexpr std::int64_t kMost = std::max(kBatch * kBlockRows, kTokenTile * kDotRows);
+    static constexpr std::int64_t kMost =
+        std::max<std::int64_t>(kBatch * kPanelRows, kTokenTile * kDotRows);
     Aligned<float> gate{kMost};
     Aligned<float> up{kMost};
 };
@@ -98,8 +98,7 @@ std::int64_t ForwardJob::items(int phase) const {
 
 std::int64_t ForwardJob::longest_run(int phase) const {
     if (phase == kQuantiseInput || phase == kQuantiseInner) return 8;
-    // With many tokens a block is long work already, and its sums are many.
-    return tokens_ <= kTokenTile ? kDotRows / kBlockRows : 1;
+    return (tokens_ <= kTokenTile ? kDotRows : kPanelRows) / kBlockRows;
 }
 
 void ForwardJob::run(int phase, std::int64_t first, std::int64_t count) {

@@ -23,10 +23,11 @@ using FastDot = void (*)(const Matrix& matrix, std::int64_t first, std::int64_t 
 using FastPanel = void (*)(const Matrix& matrix, std::int64_t first, std::int64_t count,
                            const FastRows& x, const std::int64_t* tokens, std::int64_t tokens_count,
                            float* y, std::int64_t stride, std::uint8_t* scratch);
-constexpr int kPanelRows = 32;
-constexpr int kPanelColumns = 256;
+constexpr int kPanelRows = 128;        // so many, that tokens are seldom fetched
+constexpr int kPanelColumns = 256;     // of weights unpacked at a time
+constexpr int kPanelTokens = 128;      // whose sums are held at a time
 constexpr int kPanelScratch =
-    kPanelRows * kPanelColumns + kPanelRows * (kPanelColumns / kGroup) * sizeof(float);
+    kPanelRows * (kPanelColumns + (kPanelColumns / kGroup + kPanelTokens) * sizeof(float));
 
 // One row of `columns` (a multiple of 32) to the form of FastRows; returns the row's scale, NaN
 // where a value is not finite.

@@ -30,11 +30,19 @@ struct Panel {
     static constexpr int kPanelBytes = kOctets * 2 * L::kBlock;    // low and high, unpacked
     static constexpr int kGroups = kPanelColumns / kGroup;
 
+    static constexpr int kTileBytes = kPanelColumns / kGroup * 48; // a token's activations
+
     std::uint8_t* weights;         // [kPanels][kOctets][2][kBlock]
     float* scales;                 // [kPanels][kGroups][kWidth]
+    float* sums;                   // [kPanelTokens][kPanelRows]
+    // A tile's activations side by side: a loop with few addresses keeps them all in registers.
+    alignas(64) std::uint8_t tile[V::kTile * kTileBytes];
+    std::int32_t offsets[kGroups][V::kTile];
 
     explicit Panel(std::uint8_t* scratch)
-        : weights(scratch), scales(reinterpret_cast<float*>(scratch + kPanels * kPanelBytes)) {}
+        : weights(scratch),
+          scales(reinterpret_cast<float*>(scratch + kPanels * kPanelBytes)),
+          sums(scales + kPanelRows * kGroups) {}
 
     // Rows first .. first + kWidth, those from `count` on repeated from the last; up to
     // kPanelColumns columns from group `g`.
@@ -47,6 +55,9 @@ struct Panel {
         for (int r = 0; r < V::kWidth; ++r) {
             const std::int64_t row = first + (r < count ? r : count - 1);
             rows[r] = m.data + (row * wide + g) * 16;
+            // The next columns of a row come soon; their first touch should not wait for memory.
+            V::prefetch(rows[r] + groups * 16);
+            V::prefetch(rows[r] + groups * 16 + 64);
             const std::uint8_t* s = m.scales + (row * wide + g) * 2;
             for (std::int64_t i = 0; i < groups; ++i) scale[i * V::kWidth + r] = load_bf16(s + 2 * i);
         }
@@ -73,26 +84,34 @@ struct Panel {
         }
     }
 
-    // Adds to y[t][panel rows] for Tile tokens and Width neighbouring panels.
+    // Tokens first .. first + count into the tile, and a look ahead at the next.
+    void gather(const FastRows& x, const std::int64_t* tokens, int count, int next, std::int64_t g,
+                std::int64_t groups) {
+        const std::int64_t at = g / (L::kBlock / 16) * L::kSpan;
+        const std::int64_t blocks = (groups + L::kBlock / 16 - 1) / (L::kBlock / 16);
+        for (int t = 0; t < count; ++t) {
+            std::memcpy(tile + t * kTileBytes, x.data + tokens[t] * x.stride + at, blocks * L::kSpan);
+            const std::int32_t* offset = x.offset + tokens[t] * x.offsets + g;
+            for (std::int64_t i = 0; i < groups; ++i) offsets[i][t] = offset[i];
+        }
+        for (int t = count; t < count + next; ++t)
+            for (std::int64_t byte = 0; byte < blocks * L::kSpan; byte += 64)
+                V::prefetch(x.data + tokens[t] * x.stride + at + byte);
+    }
+
+    // Adds to y[t][panel rows] for Tile gathered tokens and Width neighbouring panels.
     template <int Width, int Tile>
-    void multiply(int panel, std::int64_t g, std::int64_t groups, const FastRows& x,
-                  const std::int64_t* tokens, float* y, std::int64_t stride) const {
+    void multiply(int panel, std::int64_t groups, float* y) const {
         const std::uint8_t* w = weights + panel * kPanelBytes;
         const float* scale = scales + panel * kGroups * V::kWidth;
-        const std::uint8_t* data[Tile];
-        const std::int32_t* offset[Tile];
-        for (int t = 0; t < Tile; ++t) {
-            data[t] = x.data + tokens[t] * x.stride;
-            offset[t] = x.offset + tokens[t] * x.offsets + g;
-        }
+        y += panel * V::kWidth;
         for (std::int64_t i = 0; i < groups; ++i) {
             typename V::Ints sum[Width][Tile];
             for (int t = 0; t < Tile; ++t)
-                for (int p = 0; p < Width; ++p) sum[p][t] = V::splat_int(offset[t][i]);
+                for (int p = 0; p < Width; ++p) sum[p][t] = V::splat_int(offsets[i][t]);
             constexpr int kPerBlock = L::kBlock / 4;               // octets
-            const std::int64_t octet = (g + i) * 4;
-            const std::int64_t at = octet / kPerBlock * L::kSpan;
-            const int within = static_cast<int>(octet % kPerBlock);
+            const std::uint8_t* x = tile + i * 4 / kPerBlock * L::kSpan;
+            const int within = static_cast<int>(i * 4 % kPerBlock);
 #pragma GCC unroll 4
             for (int o = 0; o < 4; ++o) {
                 typename V::Bytes even[Width], odd[Width];
@@ -104,14 +123,14 @@ struct Panel {
                     V::hold(odd[p]);
                 }
                 for (int t = 0; t < Tile; ++t) {
-                    const auto here = V::spread(data[t] + at, within + o);
+                    const auto here = V::spread(x + t * kTileBytes, within + o);
                     for (int p = 0; p < Width; ++p) V::accumulate(sum[p][t], even[p], odd[p], here);
                 }
             }
             for (int p = 0; p < Width; ++p) {
                 const auto s = V::load(scale + (p * kGroups + i) * V::kWidth);
                 for (int t = 0; t < Tile; ++t) {
-                    float* out = y + t * stride + p * V::kWidth;
+                    float* out = y + t * kPanelRows + p * V::kWidth;
                     V::store(out, V::fma(V::to_float(sum[p][t]), s, V::load(out)));
                 }
             }
@@ -120,13 +139,34 @@ struct Panel {
 
     // One to V::kTile tokens.
     template <int Width, int Tile = V::kTile>
-    void multiply_tile(int tile, int panel, std::int64_t g, std::int64_t groups, const FastRows& x,
-                       const std::int64_t* tokens, float* y, std::int64_t stride) const {
+    void multiply_tile(int count, int panel, std::int64_t groups, float* y) const {
         if constexpr (Tile > 1) {
-            if (tile < Tile)
-                return multiply_tile<Width, Tile - 1>(tile, panel, g, groups, x, tokens, y, stride);
+            if (count < Tile) return multiply_tile<Width, Tile - 1>(count, panel, groups, y);
         }
-        multiply<Width, Tile>(panel, g, groups, x, tokens, y, stride);
+        multiply<Width, Tile>(panel, groups, y);
+    }
+
+    // One to kPanelTokens tokens into `sums`, without their scales.
+    void product(const Matrix& m, std::int64_t first, std::int64_t count, const FastRows& x,
+                 const std::int64_t* tokens, int tokens_count) {
+        const auto panels = static_cast<int>((count + V::kWidth - 1) / V::kWidth);
+        std::memset(sums, 0, tokens_count * kPanelRows * sizeof(float));
+        const std::int64_t all = m.columns / kGroup;
+        for (std::int64_t g = 0; g < all; g += kGroups) {
+            const std::int64_t groups = g + kGroups < all ? kGroups : all - g;
+            for (int p = 0; p < panels; ++p)
+                fill(m, p, first + p * V::kWidth, count - p * V::kWidth, g, groups);
+            for (int t = 0; t < tokens_count; t += V::kTile) {
+                const int left = tokens_count - t;
+                const int here = left < V::kTile ? left : V::kTile;
+                gather(x, tokens + t, here, left - here < V::kTile ? left - here : V::kTile, g, groups);
+                float* y = sums + t * kPanelRows;
+                int p = 0;
+                for (; p + V::kAbreast <= panels; p += V::kAbreast)
+                    multiply_tile<V::kAbreast>(here, p, groups, y);
+                for (; p < panels; ++p) multiply_tile<1>(here, p, groups, y);
+            }
+        }
     }
 };
 
@@ -134,39 +174,18 @@ template <class V>
 void fast_panel(const Matrix& m, std::int64_t first, std::int64_t count, const FastRows& x,
                 const std::int64_t* tokens, std::int64_t tokens_count, float* y,
                 std::int64_t stride, std::uint8_t* scratch) {
-    using P = Panel<V>;
-    P panel(scratch);
-    const std::int64_t panels = (count + V::kWidth - 1) / V::kWidth;
-    alignas(64) float sums[V::kTile * kPanelRows] = {};
-    for (std::int64_t t = 0; t < tokens_count; ++t) std::memset(y + t * stride, 0, count * 4);
-    const std::int64_t all = m.columns / kGroup;
-    for (std::int64_t g = 0; g < all; g += P::kGroups) {
-        const std::int64_t groups = g + P::kGroups < all ? P::kGroups : all - g;
-        for (std::int64_t p = 0; p < panels; ++p)
-            panel.fill(m, p, first + p * V::kWidth, count - p * V::kWidth, g, groups);
-        for (std::int64_t t = 0; t < tokens_count; t += V::kTile) {
-            const std::int64_t left = tokens_count - t;
-            const int tile = static_cast<int>(left < V::kTile ? left : V::kTile);
-            const bool whole = count == kPanelRows;
-            float* out = whole ? y + t * stride : sums;
-            const std::int64_t step = whole ? stride : kPanelRows;
-            if (!whole)
-                for (int i = 0; i < tile; ++i)
-                    std::memcpy(sums + i * kPanelRows, y + (t + i) * stride, count * 4);
-            std::int64_t p = 0;
-            for (; p + V::kAbreast <= panels; p += V::kAbreast)
-                panel.template multiply_tile<V::kAbreast>(tile, p, g, groups, x, tokens + t,
-                                                out + p * V::kWidth, step);
-            for (; p < panels; ++p)
-                panel.template multiply_tile<1>(tile, p, g, groups, x, tokens + t,
-                                                out + p * V::kWidth, step);
-            if (!whole)
-                for (int i = 0; i < tile; ++i)
-                    std::memcpy(y + (t + i) * stride, sums + i * kPanelRows, count * 4);
+    Panel<V> panel(scratch);
+    for (std::int64_t t = 0; t < tokens_count; t += kPanelTokens) {
+        const std::int64_t left = tokens_count - t;
+        const int here = static_cast<int>(left < kPanelTokens ? left : kPanelTokens);
+        panel.product(m, first, count, x, tokens + t, here);
+        for (int i = 0; i < here; ++i) {
+            const float scale = x.scale[tokens[t + i]];
+            const float* from = panel.sums + i * kPanelRows;
+            float* to = y + (t + i) * stride;
+            for (std::int64_t r = 0; r < count; ++r) to[r] = from[r] * scale;
         }
     }
-    for (std::int64_t t = 0; t < tokens_count; ++t)
-        for (std::int64_t r = 0; r < count; ++r) y[t * stride + r] *= x.scale[tokens[t]];
 }
 
 }  // namespace
