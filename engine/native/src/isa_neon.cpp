@@ -1,5 +1,7 @@
 // 64-bit ARM with dot products of bytes.
+#if defined(__linux__)
 #include <sys/auxv.h>
+#endif
 
 #include "isa_table.hpp"
 #include "kernels/dot_loop.hpp"
@@ -20,8 +22,12 @@ std::int64_t dot_loop(std::int64_t rounds) {
 }
 
 bool supported() {
+#if defined(__linux__)
     constexpr unsigned long kDotProducts = 1ul << 20;   // HWCAP_ASIMDDP
     return (getauxval(AT_HWCAP) & kDotProducts) != 0;
+#else
+    return true;                   // Apple's own have always had them
+#endif
 }
 
 }  // namespace

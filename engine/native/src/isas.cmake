@@ -14,6 +14,10 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
   set(isas neon)
   set(flags_neon -march=armv8.2-a+dotprod)
+  # Scheduled before registers are given out, loads move up until a panel's sums are spilled.
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    list(APPEND flags_neon -fno-schedule-insns)
+  endif()
   set(isa_definition SELENOGRAPH_ARM)
 endif()
 

@@ -92,6 +92,7 @@ struct NeonSet {
     static void accumulate(Ints& sum, Bytes first, Bytes last, const Octet& x) {
         sum = vmlaq_s32(sum, fours(first, x.first), x.first_multiplier);
         sum = vmlaq_s32(sum, fours(last, x.last), x.last_multiplier);
+        hold_vector(sum);
     }
 
     static Floats load_bf16(const std::uint8_t* at) {
