@@ -140,7 +140,8 @@ public:
     void multiply(int panel, int count, std::int64_t rows, std::int64_t groups, float* y,
                   std::int64_t stride, bool begin) {
         const auto mask = static_cast<__mmask16>((1u << rows) - 1);
-        __m512 sum[kTileSide];
+        __m512 sum[kTileSide];         // in registers, if no loop over it stays one
+#pragma GCC unroll 16
         for (int t = 0; t < kTileSide; ++t)
             sum[t] = begin || t >= count ? V::zero() : _mm512_maskz_loadu_ps(mask, y + t * stride);
         for (std::int64_t i = 0; i < groups; ++i) {
@@ -152,7 +153,9 @@ public:
                 sum[t] = V::fma(V::to_float(V::load_ints(product[t])),
                                 V::mul(scale, V::splat(x_scales_[i][t])), sum[t]);
         }
-        for (int t = 0; t < count; ++t) _mm512_mask_storeu_ps(y + t * stride, mask, sum[t]);
+#pragma GCC unroll 16
+        for (int t = 0; t < kTileSide; ++t)
+            if (t < count) _mm512_mask_storeu_ps(y + t * stride, mask, sum[t]);
     }
 
 private:
