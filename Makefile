@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .PHONY: help setup run test test-native lint bench nano screenshots clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## create .venv, install everything pinned, compile the kernels
 	@packaging/setup/setup.sh run
