@@ -102,7 +102,7 @@ void check_products(const Isa& isa) {
         for (const Mode mode : {Mode::exact, Mode::fast}) {
             for (const Shape s : {Shape{1, 32, 1}, {3, 64, 0}, {1, 32, 17}, {31, 96, 3}, {33, 160, 5},
                                   {16, 544, 16}, {17, 992, 7}, {70, 288, 33}, {257, 1056, 2},
-                                  {48, 480, 6}, {5, 7168, 4}, {40, 7168, 9}, {64, 3616, 4}})
+                                  {48, 480, 6}, {130, 96, 140}, {5, 7168, 4}, {40, 7168, 9}, {64, 3616, 4}})
                 check_product(isa, random, mode, format, s);
         }
     }
