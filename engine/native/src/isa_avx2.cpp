@@ -8,6 +8,7 @@ namespace selenograph {
 namespace {
 
 struct MaddAdd {
+    static constexpr bool kTwoSteps = true;
     static __m256i add(__m256i sum, __m256i pairs, __m256i by) {
         return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, by));
     }

@@ -10,6 +10,7 @@ namespace selenograph {
 namespace {
 
 struct Dpwssd {
+    static constexpr bool kTwoSteps = false;
     static __m256i add(__m256i sum, __m256i pairs, __m256i by) {
         return _mm256_dpwssd_avx_epi32(sum, pairs, by);
     }

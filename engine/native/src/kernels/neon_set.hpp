@@ -84,6 +84,9 @@ struct NeonSet {
         int8x16_t first, last;
         Ints first_multiplier, last_multiplier;
     };
+    template <int Width, int Tile>
+    static constexpr bool kByHand = false;
+
     static Octet spread(const std::uint8_t* x, int octet) {
         const std::uint8_t* q = x + 8 * octet;
         const std::uint8_t* m = x + 2 * sizeof(Bytes) + 4 * octet;

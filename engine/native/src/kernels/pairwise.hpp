@@ -26,6 +26,10 @@ struct Octet {
 
 template <class Set>
 struct Pairwise {
+    // Whether the set has `octet`, a panel's innermost step written out for its registers.
+    template <int Width, int Tile>
+    static constexpr bool kByHand = false;
+
     template <class Bytes>
     static void unpack(Bytes packed, Bytes& even, Bytes& odd) {
         even = Set::low(packed);

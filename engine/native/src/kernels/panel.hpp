@@ -112,19 +112,26 @@ struct Panel {
             constexpr int kPerBlock = L::kBlock / 4;               // octets
             const std::uint8_t* x = tile + i * 4 / kPerBlock * L::kSpan;
             const int within = static_cast<int>(i * 4 % kPerBlock);
+            if constexpr (V::template kByHand<Width, Tile>) {
 #pragma GCC unroll 4
-            for (int o = 0; o < 4; ++o) {
-                typename V::Bytes even[Width], odd[Width];
-                for (int p = 0; p < Width; ++p) {
-                    const std::uint8_t* from = w + p * kPanelBytes + (i * 4 + o) * 2 * L::kBlock;
-                    even[p] = V::load_bytes(from);
-                    odd[p] = V::load_bytes(from + L::kBlock);
-                    V::hold(even[p]);
-                    V::hold(odd[p]);
-                }
-                for (int t = 0; t < Tile; ++t) {
-                    const auto here = V::spread(x + t * kTileBytes, within + o);
-                    for (int p = 0; p < Width; ++p) V::accumulate(sum[p][t], even[p], odd[p], here);
+                for (int o = 0; o < 4; ++o)
+                    V::template octet<kPanelBytes, kTileBytes>(
+                        sum, w + (i * 4 + o) * 2 * L::kBlock, x + 4 * (within + o));
+            } else {
+#pragma GCC unroll 4
+                for (int o = 0; o < 4; ++o) {
+                    typename V::Bytes even[Width], odd[Width];
+                    for (int p = 0; p < Width; ++p) {
+                        const std::uint8_t* from = w + p * kPanelBytes + (i * 4 + o) * 2 * L::kBlock;
+                        even[p] = V::load_bytes(from);
+                        odd[p] = V::load_bytes(from + L::kBlock);
+                        V::hold(even[p]);
+                        V::hold(odd[p]);
+                    }
+                    for (int t = 0; t < Tile; ++t) {
+                        const auto here = V::spread(x + t * kTileBytes, within + o);
+                        for (int p = 0; p < Width; ++p) V::accumulate(sum[p][t], even[p], odd[p], here);
+                    }
                 }
             }
             for (int p = 0; p < Width; ++p) {

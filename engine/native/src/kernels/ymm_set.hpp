@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #include "../format.hpp"
+#include "avx2_octet.hpp"
 #include "hold.hpp"
 #include "pairwise.hpp"
 
@@ -19,6 +20,15 @@ struct YmmSet : Pairwise<YmmSet<MaddTo>> {
     using Floats = __m256;
     using Ints = __m256i;
     using Bytes = __m256i;
+
+#ifndef SELENOGRAPH_EMULATED
+    template <int Width, int Tile>
+    static constexpr bool kByHand = MaddTo::kTwoSteps && Width == 2 && Tile == 4;
+    template <int kPanel, int kToken>
+    static void octet(Ints (&sum)[2][4], const std::uint8_t* weights, const std::uint8_t* x) {
+        octet_2x4<kPanel, kToken>(sum, weights, x);
+    }
+#endif
 
     struct Pairs {  // int16, told from Bytes and Ints by its type
         __m256i v;
