@@ -13,9 +13,9 @@ MIB, GIB = 1 << 20, 1 << 30
 
 
 def _float_shares() -> Mapping[str, float]:
-    # Multiply-adds a cycle on floats against those of INT8 dot products. AMX has tiles for bfloat16
-    # at half the INT8 rate. AVX-512 VNNI is measured (178 of 732 GOP/s), the others are from the
-    # published throughput of the instructions.
+    # Multiply-adds a cycle on floats against those of INT8 dot products. AMX's tiles serve INT8
+    # only, floats take AVX-512 beside them. AVX-512 VNNI is measured (178 of 732 GOP/s), the others
+    # are from the published throughput of the instructions.
     return {
         "scalar": 0.5,
         "avx2": 0.5,
@@ -23,8 +23,8 @@ def _float_shares() -> Mapping[str, float]:
         "avx512": 0.5,
         "avx512_vnni": 0.24,
         "avx512_bf16": 0.24,
-        "amx": 0.5,
-        "amx_int8": 0.5,
+        "amx": 0.03,
+        "amx_int8": 0.03,
         "neon": 0.25,
     }
 
@@ -34,15 +34,17 @@ class Costs:
     """Shares are of the machine's own measured ceilings, 0 to 1."""
 
     # -- the processor
-    expert_read: float = 0.85
-    """Of the streaming read, when one token's experts are computed. Measured: 0.83 to 0.90 over
+    expert_read: float = 0.88
+    """Of the streaming read, when one token's experts are computed. Measured: 0.83 to 0.92 over
     one layer of K2's shape on AVX2."""
-    dense_read: float = 0.80
-    """The same for attention, shared experts and head. Estimated: smaller matrices, more phases."""
+    dense_read: float = 0.88
+    """The same for attention, shared experts and head. Measured: a whole model of Moonlight's shape
+    decodes at 0.91 of it, all parts together."""
     gemv_peak: float = 0.36
     """Of the dot-product peak on few rows, where memory would be faster. Estimated."""
-    gemm_peak: float = 0.55
-    """Of it on many rows. The kernels' aim; scales per group cap it near 0.73."""
+    gemm_peak: float = 0.68
+    """Of it on many rows. Measured: 0.63 to 0.78 over one layer of K2's shape on AVX2, 0.62 over a
+    whole model of Moonlight's with everything around the kernels."""
     tile_peak: float = 0.15
     """The same with AMX: its tiles span two groups of 32, whose scales have to be applied
     outside. Estimated."""
@@ -54,9 +56,9 @@ class Costs:
     """For an instruction set that is not in the table."""
     attention_peak: float = 0.30
     """Of the float rate, in attention's scores and sums. Estimated."""
-    layer_s: float = 500e-6
+    layer_s: float = 100e-6
     """A layer of a step without an accelerator: norms, routing, small operations, waking workers.
-    Measured on the embedded model, where little else counts: 0.5 ms and more on a busy machine."""
+    Measured: 3 % of a token of Moonlight's shape, 27 layers in 85 ms."""
     step_s: float = 500e-6
     """A step: scheduling, sampling, parsing, sending. Measured there, too."""
     chunk_tokens: int = 512
