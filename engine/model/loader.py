@@ -87,10 +87,9 @@ def load_model(
         device.close()
         raise
     try:
+        dense = _dense(weights, computing if isinstance(device, Inline) else None, kernels)
         # Everything that is wrapped around the kernels wants to see each layer by itself.
-        lone = isinstance(device, Inline) and not options.wraps
-        dense = _dense(weights, computing if lone else None, kernels)
-        loading = _Loading(config, dense, dtype, assembly)
+        loading = _Loading(config, dense, dtype, assembly, whole=not options.wraps)
         return loading.run(PageLimit(source), progress, should_abort)
     except BaseException:
         assembly.experts.close()
@@ -150,10 +149,16 @@ class _Loading:
     """One load: puts layers together from a checkpoint's weights."""
 
     def __init__(
-        self, config: ModelConfig, dense: Dense, dtype: torch.dtype, assembly: Assembly
+        self,
+        config: ModelConfig,
+        dense: Dense,
+        dtype: torch.dtype,
+        assembly: Assembly,
+        whole: bool = True,
     ) -> None:
         self.config = config
         self.dense = dense
+        self.whole = whole
         self.weights = dense.weights
         self.dtype = dtype
         # The native kernels compute in float32 whatever they read.
@@ -198,9 +203,10 @@ class _Loading:
         )
 
     def _network(self, pages: PageLimit) -> NativeNetwork | None:
-        """Unless pages must be given back between layers."""
+        """Unless something has to happen between layers."""
         kernels, experts = self.dense.kernels, self.experts
-        if kernels is None or pages.watched or not isinstance(experts, ObservedExperts):
+        stepwise = pages.watched or not self.whole
+        if kernels is None or stepwise or not isinstance(experts, ObservedExperts):
             return None
         from engine.model.network import build_network
 

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from engine.cache.latent import LatentCache
+from engine.experts.assembly import ExpertOptions
 from engine.experts.observed import ObservedExperts
 from engine.model.deepseek import FEW_TOKENS, Batch, Model
+from engine.model.linear import NativeLinear
 from engine.model.loader import KernelOptions, load_model
 from engine.tiny import Family, TinyShape, write_tiny
 
@@ -109,3 +111,21 @@ def test_routing_is_counted_in_both_ways(tmp_path: Path) -> None:
     model.forward(Batch([(cache, [1, 2])]))  # whole
     assert stats.hits.sum() == (FEW_TOKENS + 6) * layers * SHAPE.top_k
     model.close()
+
+
+def test_a_memory_budget_goes_layer_by_layer_on_the_same_kernels(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "model", shape=SHAPE)
+    kernels = KernelOptions(mode="exact", dense="int8")
+    whole = load_model(folder, kernels=kernels)
+    budget = load_model(folder, kernels=kernels, options=ExpertOptions(ram_bytes=1 << 20))
+    assert whole.network is not None
+    assert budget.network is None
+    assert isinstance(budget._head, NativeLinear)
+    tokens = prompts(whole, [FEW_TOKENS + 4])  # too many for the network: the same way for both
+    (a,), (b,) = prefilled(whole, tokens), prefilled(budget, tokens)
+    assert torch.equal(a.layer(3, FEW_TOKENS + 4), b.layer(3, FEW_TOKENS + 4))
+    got = budget.forward(Batch([(b, [1])]))
+    want = whole.forward(Batch([(a, [1])]))
+    assert (got - want).norm() / want.norm() < 2e-2  # kv_b as published against packed
+    whole.close()
+    budget.close()
