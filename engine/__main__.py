@@ -51,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--experts", choices=("auto", "native", "reference"), default="auto")
     parser.add_argument("--threads", type=int, default=0, help="0: one per physical core")
+    parser.add_argument("--isa", default="auto", help="instruction set of the kernels, e.g. avx2")
+    parser.add_argument("--mode", choices=("auto", "exact", "fast"), default="auto")
+    parser.add_argument("--dense", choices=("auto", "published", "int8", "int4"), default="auto")
     return parser
 
 
@@ -91,7 +94,15 @@ def _serve(listener: socket.socket, token: str, args: argparse.Namespace) -> Non
     server = uvicorn.Server(config)
     if args.model:
         engine.load(
-            LoadRequest(args.model, dtype=args.dtype, experts=args.experts, threads=args.threads)
+            LoadRequest(
+                args.model,
+                dtype=args.dtype,
+                experts=args.experts,
+                threads=args.threads,
+                isa=args.isa,
+                mode=args.mode,
+                dense=args.dense,
+            )
         )
     print(msgspec.json.encode(Ready(port, os.getpid())).decode(), flush=True)
 
