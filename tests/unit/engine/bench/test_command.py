@@ -50,7 +50,10 @@ def test_bad_options_are_named(
 
 def test_ctrl_c_keeps_the_figures_so_far(tmp_path: Path) -> None:
     path = tmp_path / "out.json"
-    command = [sys.executable, "-m", "engine.bench", *TINY, "--json", str(path)]
+    # Whoever runs the tests in the background may ignore Ctrl-C, and children inherit that.
+    heeding = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    heeding += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    command = [sys.executable, "-c", heeding, "-m", "engine.bench", *TINY, "--json", str(path)]
     command += ["--seconds", "600"]  # of each comparison: it will not end by itself
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         try:
