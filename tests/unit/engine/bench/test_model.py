@@ -12,7 +12,8 @@ import pytest
 
 from engine.bench.figures import Figure
 from engine.bench.memory import peak_bytes, watch
-from engine.bench.model import ModelBench, model_figures, short_name
+from engine.bench.model import model_figures, short_name
+from engine.bench.model_peer import against_llama_cpp
 from engine.bench.options import Options, Peers
 from engine.bench.plan import as_planned, plan_figures
 from engine.bench.session import session
@@ -26,7 +27,10 @@ from engine.tiny import TinyShape, write_tiny
 FAKE_BENCH = """\
 #!/bin/sh
 # Stands for llama-bench where its output is read, not for its work.
-case "$*" in *"-m there"*) echo '[{"avg_ts": 12.5}]' ;; *) echo "no model" >&2; exit 3 ;; esac
+case "$*" in
+    *"-m there"*) echo '[{"samples_ts": [12.5, 40.0, 11.5]}]' ;;
+    *) echo "no model" >&2; exit 3 ;;
+esac
 """
 
 
@@ -76,18 +80,17 @@ def test_llama_cpp_stands_beside_or_is_told_to_be_absent(folder: Path, tmp_path:
     program = tmp_path / "llama-bench"
     program.write_text(FAKE_BENCH)
     program.chmod(0o755)
-    with session(folder, 1) as model:
 
-        def beside(program: Path, gguf: Path | None) -> list[Figure]:
-            asked = options(folder, Peers(None, program, gguf))
-            return list(ModelBench(asked, "tiny", 1, model).against_llama_cpp(program))
+    def beside(program: Path, gguf: Path | None) -> list[Figure]:
+        asked = options(folder, Peers(None, program, gguf))
+        return list(against_llama_cpp(asked, folder, "tiny", 1, program))
 
-        found = beside(program, Path("there"))
-        absent = [
-            beside(program, None),
-            beside(program, Path("gone")),
-            beside(tmp_path / "nothing", Path("there")),
-        ]
+    found = beside(program, Path("there"))
+    absent = [
+        beside(program, None),
+        beside(program, Path("gone")),
+        beside(tmp_path / "nothing", Path("there")),
+    ]
     assert [(f.name, f.against_value) for f in found] == [
         ("tiny.decode", 12.5),
         ("tiny.prefill", 12.5),
