@@ -97,6 +97,10 @@ class ChatRequest(msgspec.Struct, frozen=True):
 
 class CompletionTokensDetails(msgspec.Struct, frozen=True):
     reasoning_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    """Tokens of the reply that were drafted and found right."""
+    rejected_prediction_tokens: int = 0
+    """Drafted tokens that were computed in vain."""
 
 
 class PromptTokensDetails(msgspec.Struct, frozen=True):

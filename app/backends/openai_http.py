@@ -54,6 +54,8 @@ class _PromptDetails(msgspec.Struct, frozen=True):
 
 class _CompletionDetails(msgspec.Struct, frozen=True):
     reasoning_tokens: int | None = None
+    accepted_prediction_tokens: int | None = None
+    rejected_prediction_tokens: int | None = None
 
 
 class _Usage(msgspec.Struct, frozen=True):
@@ -65,13 +67,17 @@ class _Usage(msgspec.Struct, frozen=True):
     def usage(self) -> Usage:
         prompt, completion = self.prompt_tokens or 0, self.completion_tokens or 0
         cached = self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens
-        thought = self.completion_tokens_details and self.completion_tokens_details.reasoning_tokens
+        details = self.completion_tokens_details or _CompletionDetails()
         return Usage(
             prompt,
             completion,
             prompt + completion,
             PromptTokensDetails(cached or 0),
-            CompletionTokensDetails(thought or 0),
+            CompletionTokensDetails(
+                details.reasoning_tokens or 0,
+                details.accepted_prediction_tokens or 0,
+                details.rejected_prediction_tokens or 0,
+            ),
         )
 
 

@@ -39,9 +39,13 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """New tokens of several sequences: (its cache, its token ids) each."""
+    """New tokens of several sequences: (its cache, its token ids) each.
+
+    ``rows``: of how many of each part's last tokens logits are wanted; empty: of the last one.
+    """
 
     parts: Sequence[tuple[LatentCache, Sequence[int]]]
+    rows: Sequence[int] = ()
 
 
 class Model:
@@ -94,7 +98,7 @@ class Model:
         all_logits: bool = False,
         form: Form = "auto",
     ) -> Tensor:
-        """Logits float32 [S, V] of each part's last token ([T, V] with `all_logits`).
+        """Logits float32 [rows, V] of each part's last tokens ([T, V] with `all_logits`).
 
         Raises Aborted between layers when `should_abort` says so; the caches then keep the length
         that they had.
@@ -108,7 +112,7 @@ class Model:
         if self._network is not None and form == "auto" and len(flat) <= FEW_TOKENS:
             logits = self._network.step(x, cos, sin, segments)  # [T, H] -> [T, V]
             _finish(segments)
-            return logits if all_logits else logits[[s.end - 1 for s in segments]]
+            return logits if all_logits else logits[_wanted(batch, segments)]
         for i, layer in enumerate(self._layers):
             if should_abort():
                 raise Aborted()
@@ -119,7 +123,9 @@ class Model:
             self._pages.keep()
         _finish(segments)
         if not all_logits:
-            x = x[[s.end - 1 for s in segments]]  # [T, H] -> [S, H]
+            x = x[_wanted(batch, segments)]  # [T, H] -> [rows, H]
+            if not len(x):
+                return torch.empty(0, self.config.vocab_size)
         return self._head(self._norm(x)).float().cpu()
 
     def close(self) -> None:
@@ -131,6 +137,12 @@ def _finish(segments: list[Segment]) -> None:
     """Every layer has the new latents."""
     for s in segments:
         s.cache.length = s.past + s.end - s.begin
+
+
+def _wanted(batch: Batch, segments: list[Segment]) -> list[int]:
+    """Which tokens of the flat batch give logits."""
+    rows = batch.rows or [1] * len(segments)
+    return [i for s, n in zip(segments, rows, strict=True) for i in range(s.end - n, s.end)]
 
 
 def _segments(batch: Batch) -> list[Segment]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from engine.cache.recent import RecentCaches
 from engine.errors import Aborted, SelenographError
 from engine.experts.observed import ObservedExperts
-from engine.protocol import Progress
+from engine.protocol import FinishReason, Progress
 from engine.runtime.metrics import Meter
 from engine.runtime.reply import Reply
 from engine.runtime.routes import RequestRoutes
@@ -18,6 +18,7 @@ from engine.runtime.runner import Runner
 from engine.sampling.sampler import sample
 from engine.scheduler.scheduler import Scheduler, Work
 from engine.scheduler.sequence import Sequence
+from engine.speculation.base import NewDrafter
 from engine.text.tokenizer import Tokenizer
 from engine.types import Broke, Prefilling, Request, Started
 
@@ -30,11 +31,33 @@ class TextEnds:
     end_ids: frozenset[int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A step that was computed: logits [rows, V] of each item of work."""
+
+    work: list[Work]
+    logits: list[Tensor]
+    seconds: float
+
+    @property
+    def tokens(self) -> int:
+        """Everything that went through the model."""
+        return sum(len(item.computes) for item in self.work)
+
+
+_NOTHING = _Done([], [], 0.0)
+
+
 class Engine:
     """One model and the sequences on it. Engine thread only."""
 
     def __init__(
-        self, runner: Runner, text: TextEnds, context: int, scheduler: Scheduler | None = None
+        self,
+        runner: Runner,
+        text: TextEnds,
+        context: int,
+        scheduler: Scheduler | None = None,
+        new_drafter: NewDrafter | None = None,
     ) -> None:
         self.scheduler = scheduler or Scheduler()
         self.recent = RecentCaches()
@@ -46,6 +69,7 @@ class Engine:
         self._runner = runner
         self._text = text
         self._context = context
+        self._new_drafter = new_drafter
         self._replies: dict[str, Reply] = {}
 
     @property
@@ -56,8 +80,8 @@ class Engine:
     def step(self) -> None:
         """Compute one token of every running reply and one chunk of one prompt."""
         work = self._schedule()
-        logits = self._run(work)
-        self._emit(work, logits)
+        done = self._run(work)
+        self._emit(done)
 
     def sequence(self, request_id: str) -> Sequence | None:
         """The running sequence of a request."""
@@ -103,26 +127,28 @@ class Engine:
             self._admit(request)
         return self.scheduler.schedule()
 
-    def _run(self, work: list[Work]) -> list[tuple[Sequence, Tensor]]:
+    def _run(self, work: list[Work]) -> _Done:
         if not work:
-            return []
+            return _NOTHING
         began = time.monotonic()
         try:
             logits = self._runner.run(work)
         except Aborted:
             # Whoever asked for it goes in the next step; the others lost nothing but the time.
-            return []
-        self.meter.count(work, time.monotonic() - began)
+            return _NOTHING
         if self.routes is not None:
             self.routes.add(work)
-        return logits
+        return _Done(work, logits, time.monotonic() - began)
 
-    def _emit(self, work: list[Work], logits: list[tuple[Sequence, Tensor]]) -> None:
-        for item in work:
-            if not item.samples and item.sequence.computed:
+    def _emit(self, done: _Done) -> None:
+        written = 0
+        for item, rows in zip(done.work, done.logits, strict=True):
+            if item.samples:
+                written += self._advance(item, rows, done)
+            else:
                 item.sequence.request.sink(Prefilling(_progress(item.sequence)))
-        for sequence, row in logits:
-            self._advance(sequence, row)
+        if done.work:
+            self.meter.count(done.work, written, done.seconds)
 
     # -- sequences
 
@@ -133,34 +159,52 @@ class Engine:
         cached = cache.length if cache is not None else 0
         if cache is None:
             cache = self._runner.model.new_cache(self._context)
-        sequence = Sequence(request, cache, cached, limit)
+        sequence = Sequence(
+            request, cache, cached, limit, self._new_drafter and self._new_drafter()
+        )
         self.scheduler.running.append(sequence)
         self._replies[request.id] = Reply(sequence, self._text.tokenizer, self._text.end_ids)
         request.sink(Started(len(tokens), cached))
 
-    def _advance(self, sequence: Sequence, row: Tensor) -> None:
-        if sequence.aborted:
-            return
-        reply, sink = self._replies[sequence.request.id], sequence.request.sink
+    def _advance(self, item: Work, rows: Tensor, done: _Done) -> int:
+        """Sample from each of rows [1 + drafts, V] while the drafts are right: tokens written."""
+        sequence, written = item.sequence, 0
+        over: FinishReason | SelenographError | None = None
+        for row, draft in zip(rows, (*item.drafts, None), strict=True):
+            if sequence.aborted:
+                break
+            token, over = self._write(sequence, row)
+            written += token is not None
+            if over is not None or token != draft:
+                break
+        sequence.settle(len(item.drafts), written)
+        if sequence.drafter is not None and len(item.tokens) == 1 and written:
+            accepted = written - 1
+            sequence.drafter.observe(len(item.drafts), accepted, done.tokens, done.seconds)
+        if over is not None:
+            reply = self._retire(sequence)
+            end = Broke(over) if isinstance(over, SelenographError) else reply.ended(over)
+            sequence.request.sink(end)
+        return written
+
+    def _write(
+        self, sequence: Sequence, row: Tensor
+    ) -> tuple[int | None, FinishReason | SelenographError | None]:
+        """A token from logits [V], and what ends the reply with it or instead of it."""
         try:
             sampled = sample(row, sequence.request.sampling, sequence.rng)
         except SelenographError as error:
-            self._retire(sequence)
-            sink(Broke(error))
-            return
-        wrote, reason = reply.add(sampled)
-        sequence.check()
+            return None, error
+        wrote, reason = self._replies[sequence.request.id].add(sampled)
         if wrote is not None:
-            sink(wrote)
-        if reason is not None:
-            self._retire(sequence)
-            sink(reply.ended(reason))
+            sequence.request.sink(wrote)
+        return sampled.id, reason
 
-    def _retire(self, sequence: Sequence) -> None:
+    def _retire(self, sequence: Sequence) -> Reply:
         """Out of the running set; what was computed stays for the next prompt."""
         self.scheduler.finish(sequence)
-        del self._replies[sequence.request.id]
         self.recent.put(sequence.tokens[: sequence.computed], sequence.cache)
+        return self._replies.pop(sequence.request.id)
 
     def _drop_aborted(self) -> None:
         for sequence in [s for s in self.scheduler.running if s.aborted]:

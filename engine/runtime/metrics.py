@@ -16,14 +16,17 @@ class Meter:
         self.prefill_tokens_per_s = 0.0
         self.decode_tokens_per_s = 0.0
 
-    def count(self, work: Sequence[Work], seconds: float) -> None:
-        """Note a step. A mixed step counts as prefill, whose tokens outweigh."""
-        tokens = sum(len(w.tokens) for w in work)
-        speed = tokens / max(seconds, 1e-9)
+    def count(self, work: Sequence[Work], written: int, seconds: float) -> None:
+        """Note a step that wrote ``written`` tokens.
+
+        A mixed step counts as prefill, whose tokens outweigh.
+        """
+        seconds = max(seconds, 1e-9)
         if any(len(w.tokens) > 1 for w in work):
-            self.prefill_tokens_per_s = _smooth(self.prefill_tokens_per_s, speed)
+            tokens = sum(len(w.tokens) for w in work)
+            self.prefill_tokens_per_s = _smooth(self.prefill_tokens_per_s, tokens / seconds)
         else:
-            self.decode_tokens_per_s = _smooth(self.decode_tokens_per_s, speed)
+            self.decode_tokens_per_s = _smooth(self.decode_tokens_per_s, written / seconds)
 
 
 def _smooth(old: float, new: float) -> float:

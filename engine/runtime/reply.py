@@ -70,7 +70,9 @@ class Reply:
             total_tokens=s.prompt_tokens + made,
             prompt_tokens_details=PromptTokensDetails(cached_tokens=s.cached),
             completion_tokens_details=CompletionTokensDetails(
-                reasoning_tokens=self._reasoning_tokens
+                reasoning_tokens=self._reasoning_tokens,
+                accepted_prediction_tokens=s.accepted,
+                rejected_prediction_tokens=s.rejected,
             ),
         )
         timings = Timings(

@@ -38,7 +38,7 @@ class RequestRoutes:
 
     def add(self, work: Sequence[Work]) -> None:
         """Note a step that was computed: its tokens lie in the batch in the order of ``work``."""
-        ends = list(itertools.accumulate(len(item.tokens) for item in work))
+        ends = list(itertools.accumulate(len(item.computes) for item in work))
         stats = self._stats
         if not ends or any(len(stats.last.get(n, ())) != ends[-1] for n in stats.layers):
             return  # nothing was routed, or not the whole batch at once

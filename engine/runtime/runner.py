@@ -8,7 +8,6 @@ from torch import Tensor
 
 from engine.model.deepseek import Batch, Model
 from engine.scheduler.scheduler import Work
-from engine.scheduler.sequence import Sequence
 
 
 class Runner:
@@ -17,8 +16,8 @@ class Runner:
     def __init__(self, model: Model) -> None:
         self.model = model
 
-    def run(self, work: Several[Work]) -> list[tuple[Sequence, Tensor]]:
-        """Logits [V] of each sequence whose prompt is now complete.
+    def run(self, work: Several[Work]) -> list[Tensor]:
+        """Logits [rows, V] of each item: of its pending token and of each draft, if it samples.
 
         Raises Aborted when a prompt, or everything in the step, was stopped; no cache has changed
         then.
@@ -28,6 +27,6 @@ class Runner:
         def should_abort() -> bool:
             return any(s.aborted for s in prompts) or all(w.sequence.aborted for w in work)
 
-        batch = Batch([(w.sequence.cache, w.tokens) for w in work])
-        logits = self.model.forward(batch, should_abort)  # [S, V]
-        return [(w.sequence, row) for w, row in zip(work, logits, strict=True) if w.samples]
+        rows = [w.rows for w in work]
+        batch = Batch([(w.sequence.cache, w.computes) for w in work], rows)
+        return list(self.model.forward(batch, should_abort).split(rows))  # [rows, V] by item

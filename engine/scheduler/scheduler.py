@@ -19,7 +19,8 @@ class SchedulerLimits:
     """``chunk`` tokens of prompt a step, sequences at once, requests in the queue.
 
     From ``stream_from`` tokens on (0: never) experts stream to the device, which takes as long for
-    many tokens as for few: such chunks have up to ``streamed_chunk``.
+    many tokens as for few: such chunks have up to ``streamed_chunk``. Decoding sequences and their
+    drafts make up to ``few`` tokens a step.
     """
 
     chunk: int = 512
@@ -27,6 +28,7 @@ class SchedulerLimits:
     waiting: int = 64
     stream_from: int = 0
     streamed_chunk: int = 8192
+    few: int = 8
 
     def chunk_of(self, pending: int) -> int:
         """How many of a prompt's pending tokens the next step takes."""
@@ -36,11 +38,25 @@ class SchedulerLimits:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """``tokens`` of ``sequence`` to compute; its last gives logits if ``samples``."""
+    """``tokens`` of ``sequence`` to compute; its last gives logits if ``samples``.
+
+    ``drafts`` are guesses of what follows, computed in the same step.
+    """
 
     sequence: Sequence
     tokens: tuple[int, ...]
     samples: bool
+    drafts: tuple[int, ...] = ()
+
+    @property
+    def computes(self) -> tuple[int, ...]:
+        """All tokens that go through the model."""
+        return self.tokens + self.drafts
+
+    @property
+    def rows(self) -> int:
+        """Tokens whose logits are wanted."""
+        return self.samples + len(self.drafts)
 
 
 class Scheduler:
@@ -67,20 +83,33 @@ class Scheduler:
         """One token of each decoding sequence and one chunk of the oldest prefilling one."""
         work: list[Work] = []
         prefilling = False
+        decoding = sum(s.pending == 1 for s in self.running)
+        spare = max(self.limits.few - decoding, 0)
         for sequence in self.running:
             pending = sequence.pending
-            if pending > 1 and prefilling:
-                continue
-            count = self.limits.chunk_of(pending)
-            prefilling = prefilling or pending > 1
-            begin = sequence.computed
-            tokens = tuple(sequence.tokens[begin : begin + count])
-            work.append(Work(sequence, tokens, samples=count == pending))
+            if pending == 1:
+                drafts = _drafts(sequence, -(-spare // decoding))
+                work.append(Work(sequence, (sequence.tokens[-1],), True, drafts))
+                spare, decoding = spare - len(drafts), decoding - 1
+            elif not prefilling:
+                prefilling = True
+                count = self.limits.chunk_of(pending)
+                begin = sequence.computed
+                tokens = tuple(sequence.tokens[begin : begin + count])
+                work.append(Work(sequence, tokens, samples=count == pending))
         return work
 
     def finish(self, sequence: Sequence) -> None:
         """Take a sequence out of the running set."""
         self.running.remove(sequence)
+
+
+def _drafts(sequence: Sequence, most: int) -> tuple[int, ...]:
+    """As many as may all be right without writing more than was asked for."""
+    most = min(most, sequence.room - 1)
+    if sequence.drafter is None or most <= 0:
+        return ()
+    return tuple(sequence.drafter.draft(sequence.tokens, most)[:most])
 
 
 def queue_full(waiting: int) -> ResourceError:

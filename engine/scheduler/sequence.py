@@ -7,6 +7,7 @@ import time
 import torch
 
 from engine.cache.latent import LatentCache
+from engine.speculation.base import Drafter
 from engine.types import Request
 
 
@@ -17,13 +18,23 @@ class Sequence:
     latent cache holds.
     """
 
-    def __init__(self, request: Request, cache: LatentCache, cached: int, limit: int) -> None:
+    def __init__(
+        self,
+        request: Request,
+        cache: LatentCache,
+        cached: int,
+        limit: int,
+        drafter: Drafter | None = None,
+    ) -> None:
         self.request = request
         self.tokens = list(request.prompt.token_ids)
         self.prompt_tokens = len(self.tokens)
         self.cache = cache
         self.cached = cached
         self.limit = limit
+        self.drafter = drafter
+        self.accepted = self.rejected = 0
+        """Drafts so far."""
         self.aborted = False
         """Set by any thread; read before and during each step."""
         seed = request.sampling.seed
@@ -47,6 +58,20 @@ class Sequence:
     def completion_tokens(self) -> int:
         """Tokens sampled so far."""
         return len(self.tokens) - self.prompt_tokens
+
+    @property
+    def room(self) -> int:
+        """Tokens that may still be sampled."""
+        asked = self.request.sampling.max_tokens - self.completion_tokens
+        return min(self.limit - len(self.tokens), asked)
+
+    def settle(self, drafted: int, written: int) -> None:
+        """After a step that ended in ``written`` sampled tokens: forget the drafts that differ."""
+        accepted = max(written - 1, 0)
+        self.accepted += accepted
+        self.rejected += drafted - accepted
+        self.cache.truncate(self.computed - drafted + accepted)
+        self.check()
 
     def check(self) -> None:
         """Assert the invariant."""
