@@ -147,7 +147,8 @@ def _add_make_model(commands: argparse._SubParsersAction[argparse.ArgumentParser
     )
     make.add_argument(
         "shape",
-        help="k2-thinking, deepseek-v3, glm-4.7-flash, moonlight-16b-a3b, nano, or a config.json",
+        help="k2-thinking, deepseek-v3, glm-4.7-flash, moonlight-16b-a3b, nano, a config.json, "
+        "or induction: a model built to find needles",
     )
     make.add_argument("out", type=Path, help="a folder that does not exist yet")
     make.add_argument(

@@ -1,4 +1,7 @@
-"""``python -m engine.make_model SHAPE OUT``: write a random checkpoint of a real shape."""
+"""``python -m engine.make_model SHAPE OUT``: write a random checkpoint of a real shape.
+
+The shape ``induction`` is a model of its own that is built to be right, not random.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ import sys
 import time
 from pathlib import Path
 
-from engine.errors import SelenographError
+from engine.errors import RequestError, SelenographError
+from engine.making.induction import write_induction
 from engine.making.shapes import read_shape, shape_names
 from engine.making.writer import Choice, write_model
 
 _INTERRUPTED = 130
 _REDRAW_SECONDS = 0.2
+_INDUCTION = "induction"
 
 
 def main() -> int:
@@ -20,9 +25,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     line = _ProgressLine()
     try:
-        raw = read_shape(arguments.shape, arguments.layers, arguments.experts)
-        choice = Choice(arguments.sparse, arguments.fill_experts, arguments.seed)
-        out = write_model(raw, arguments.out.expanduser().absolute(), choice, line.show)
+        out = _write(arguments, line)
     except SelenographError as error:
         line.end()
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
@@ -35,12 +38,24 @@ def main() -> int:
     return 0
 
 
+def _write(arguments: argparse.Namespace, line: _ProgressLine) -> Path:
+    out = arguments.out.expanduser().absolute()
+    if arguments.shape == _INDUCTION:
+        if arguments.sparse or arguments.layers:
+            raise RequestError("bad_shape", f"{_INDUCTION} has its own layers and no holes")
+        return write_induction(out, seed=arguments.seed)
+    raw = read_shape(arguments.shape, arguments.layers, arguments.experts)
+    choice = Choice(arguments.sparse, arguments.fill_experts, arguments.seed)
+    return write_model(raw, out, choice, line.show)
+
+
 def _parser() -> argparse.ArgumentParser:
+    names = ", ".join([*shape_names(), _INDUCTION])
     parser = argparse.ArgumentParser(
         prog="python -m engine.make_model",
         description="Write a checkpoint of random weights in the published layout.",
     )
-    parser.add_argument("shape", help=f"{', '.join(shape_names())}, or the path of a config.json")
+    parser.add_argument("shape", help=f"{names}, or the path of a config.json")
     parser.add_argument("out", type=Path, help="a folder that does not exist yet")
     parser.add_argument("--sparse", action="store_true", help="leave holes that read as zero")
     parser.add_argument("--fill-experts", type=int, default=0, metavar="N", help="with --sparse")

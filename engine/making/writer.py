@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from engine.checkpoint.headers import INDEX
 from engine.checkpoint.names import Expected
@@ -21,6 +21,13 @@ from engine.making.vocabulary import padded_vocabulary, write_json, write_text_f
 _BLOCK = 4096
 """Disk that even the smallest piece of a sparse file takes."""
 Progress = Callable[[int, int], None]
+
+
+class Source(Protocol):
+    """Where the bytes of tensors come from."""
+
+    def chunks(self, item: Expected, size: int) -> Iterator[memoryview]:
+        """`size` bytes for a tensor, in pieces that are to be used at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +52,11 @@ def write_model(
     out: Path,
     choice: Choice,
     progress: Progress = lambda done, total: None,
+    source: Source | None = None,
 ) -> Path:
     """Write a checkpoint of the shape that `raw`, a config.json, describes; the folder.
 
+    Its tensors are random, or come from `source`.
     Raises CheckpointError (the shape is not supported), RequestError ``exists``, ResourceError
     ``disk_full`` before anything is written. Stopped half-way it leaves nothing.
     """
@@ -66,9 +75,9 @@ def write_model(
         part.mkdir(parents=True)
         write_json(part / "config.json", raw)
         write_text_files(part, ranks, control)
-        filler, done = Filler(config, choice.seed), 0
+        source, done = source or Filler(config, choice.seed), 0
         for shard in shards:
-            done = _write_shard(part / shard.file, shard, choice, filler, done, total, progress)
+            done = _write_shard(part / shard.file, shard, choice, source, done, total, progress)
         write_json(part / INDEX, index_of(shards))
         part.rename(out)
     except OSError as error:
@@ -86,7 +95,7 @@ def _write_shard(
     path: Path,
     shard: ShardPlan,
     choice: Choice,
-    filler: Filler,
+    source: Source,
     done: int,
     total: int,
     progress: Progress,
@@ -99,7 +108,7 @@ def _write_shard(
             if not choice.fills(placed.item):
                 continue
             os.lseek(file.fileno(), placed.begin, os.SEEK_SET)
-            for chunk in filler.chunks(placed.item, placed.end - placed.begin):
+            for chunk in source.chunks(placed.item, placed.end - placed.begin):
                 _write_all(file.fileno(), chunk)
                 done += len(chunk)
             progress(done, total)
