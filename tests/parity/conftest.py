@@ -48,10 +48,10 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     family: Family = request.param
     folder = write_tiny(tmp_path_factory.mktemp(family), seed=3, family=family)
     ours = load_model(folder, torch.float32, "reference")
-    return Pair(folder, ours, _oracle(folder, ours.config))
+    return Pair(folder, ours, oracle_of(folder, ours.config))
 
 
-def _oracle(folder: Path, config: ModelConfig) -> torch.nn.Module:
+def oracle_of(folder: Path, config: ModelConfig) -> torch.nn.Module:
     from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 
     raw = read_json(folder / "config.json")
