@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
-from engine.cache.latent import LatentCache
+from engine.cache.latent_pool import PagedCache
 
 
 class RecentCaches:
     """Least recently used go first. Engine thread only, but for ``tokens``; bounded in number and
     bytes."""
 
-    def __init__(self, count: int = 8, max_bytes: int = 1 << 30) -> None:
+    def __init__(
+        self, new_cache: Callable[[], PagedCache], count: int = 8, max_bytes: int = 1 << 30
+    ) -> None:
+        self._new_cache = new_cache
         self._count = count
         self._max_bytes = max_bytes
-        self._entries: OrderedDict[tuple[int, ...], LatentCache] = OrderedDict()
+        self._entries: OrderedDict[tuple[int, ...], PagedCache] = OrderedDict()
         self.tokens = 0
         """Tokens held. A number of its own, for other threads read it while entries change."""
 
-    def put(self, tokens: list[int], cache: LatentCache) -> None:
+    def put(self, tokens: list[int], cache: PagedCache) -> None:
         """Keep a finished sequence's cache; `tokens` are those it has computed."""
         assert len(tokens) == cache.length
-        if not tokens or cache.nbytes > self._max_bytes:
+        if not tokens or _bytes(cache) > self._max_bytes:
             return
         self._entries.pop(key := tuple(tokens), None)
         self._entries[key] = cache
@@ -29,7 +33,7 @@ class RecentCaches:
             self._entries.popitem(last=False)
         self._count_tokens()
 
-    def take(self, tokens: list[int]) -> LatentCache | None:
+    def take(self, tokens: list[int]) -> PagedCache | None:
         """A cache of the longest common prefix, for the caller to own; None if there is none.
 
         At least the last token is left to compute: its logits are what the caller is after. An
@@ -48,7 +52,7 @@ class RecentCaches:
             self._count_tokens()
             return cache
         self._entries.move_to_end(best)
-        return self._entries[best].copy_prefix(length)
+        return self._copy(self._entries[best], length)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -59,7 +63,19 @@ class RecentCaches:
         self.tokens = sum(len(key) for key in self._entries)
 
     def _bytes(self) -> int:
-        return sum(cache.nbytes for cache in self._entries.values())
+        return sum(_bytes(cache) for cache in self._entries.values())
+
+    def _copy(self, cache: PagedCache, tokens: int) -> PagedCache:
+        other = self._new_cache()
+        other.reserve(tokens)
+        for source, to in zip(cache.pages, other.pages, strict=False):
+            other.pool.data[to] = cache.pool.data[source]
+        other.length = tokens
+        return other
+
+
+def _bytes(cache: PagedCache) -> int:
+    return len(cache.pages) * cache.pool.page_bytes
 
 
 def _common_prefix(a: tuple[int, ...], b: list[int], limit: int) -> int:

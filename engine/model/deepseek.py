@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from engine.cache.latent import LatentCache
+from engine.cache.latent_pool import LatentForm, LatentPool, PagedCache, page_count
 from engine.config import ModelConfig
 from engine.errors import Aborted
 from engine.experts.base import ExpertBackend
@@ -44,7 +44,7 @@ class Batch:
     ``rows``: of how many of each part's last tokens logits are wanted; empty: of the last one.
     """
 
-    parts: Sequence[tuple[LatentCache, Sequence[int]]]
+    parts: Sequence[tuple[PagedCache, Sequence[int]]]
     rows: Sequence[int] = ()
 
 
@@ -76,7 +76,8 @@ class Model:
         self._rotary = rotary
         self._pages = pages
         self._place = place
-        self._cache_dtype = cache_dtype or dtype
+        narrow = (cache_dtype or dtype) == torch.bfloat16
+        self.cache_form: LatentForm = "bf16" if narrow else "float32"
         self._network = network
 
     @property
@@ -84,10 +85,14 @@ class Model:
         """What takes small batches whole, if anything does."""
         return self._network
 
-    def new_cache(self, limit: int | None = None) -> LatentCache:
-        """An empty cache for one sequence of at most `limit` tokens."""
+    def new_pool(self, pages: int, form: LatentForm | None = None) -> LatentPool:
+        """Pages where attention computes; `form` None: what the model was loaded for."""
+        return LatentPool(self.config, pages, form or self.cache_form, self._place)
+
+    def new_cache(self, limit: int | None = None, form: LatentForm | None = None) -> PagedCache:
+        """An empty cache of its own for one sequence of at most `limit` tokens."""
         limit = limit or self.config.max_position_embeddings
-        return LatentCache(self.config, self._cache_dtype, limit, self._place)
+        return PagedCache(self.new_pool(page_count(limit), form), limit)
 
     @torch.inference_mode()
     def forward(
@@ -109,7 +114,8 @@ class Model:
         positions = torch.cat([torch.arange(s.past, s.past + s.end - s.begin) for s in segments])
         cos, sin = (t.to(self._place) for t in self._rotary.at(positions))
         x = self._embedding[ids].to(self.dtype)  # [T] -> [T, H]
-        if self._network is not None and form == "auto" and len(flat) <= FEW_TOKENS:
+        whole = form == "auto" and len(flat) <= FEW_TOKENS and _readable(segments)
+        if self._network is not None and whole:
             logits = self._network.step(x, cos, sin, segments)  # [T, H] -> [T, V]
             _finish(segments)
             return logits if all_logits else logits[_wanted(batch, segments)]
@@ -131,6 +137,11 @@ class Model:
     def close(self) -> None:
         """Stop the expert workers."""
         self.experts.close()
+
+
+def _readable(segments: list[Segment]) -> bool:
+    """Whether the native network reads latents of this form."""
+    return all(s.cache.pool.form != "int8" for s in segments)
 
 
 def _finish(segments: list[Segment]) -> None:

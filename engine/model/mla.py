@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.cache.latent import LatentCache
+from engine.cache.latent_pool import PagedCache
 from engine.config import ModelConfig
 from engine.model.layers import RMSNorm
 from engine.model.linear import Linear
@@ -30,7 +30,7 @@ ABSORB_UP_TO = 4
 class Segment:
     """One sequence's new tokens in a flat batch: rows `begin`..`end`, after `past` cached."""
 
-    cache: LatentCache
+    cache: PagedCache
     begin: int
     end: int
     past: int
@@ -72,9 +72,8 @@ class Attention:
         outputs = []
         for s in segments:
             total = s.past + s.end - s.begin
-            cached = s.cache.layer(layer, total)  # [L, R+P]
-            cached[s.past :] = fresh[s.begin : s.end]
-            cached = cached.to(x.dtype)  # a cache may be narrower than what is computed
+            s.cache.write(layer, s.past, fresh[s.begin : s.end])
+            cached = s.cache.read(layer, 0, total, x.dtype)  # [L, R+P]
             one = slice(s.begin, s.end)
             absorb = form == "absorbed" or (form == "auto" and s.end - s.begin <= ABSORB_UP_TO)
             attend = self._absorbed if absorb else self._expanded

@@ -42,14 +42,12 @@ class NativeNetwork:
 
         Writes the new latents into the segments' caches. Raises Aborted.
         """
-        caches: list[Tensor] = []
-        positions: list[int] = []
-        for s in segments:
-            tokens = s.end - s.begin
-            caches += [s.cache.data] * tokens
-            positions += range(s.past, s.past + tokens)
+        parts = [
+            (s.cache.pool.data, np.asarray(s.cache.pages, np.int32), s.past, s.end - s.begin)
+            for s in segments
+        ]
         try:
-            logits, chosen = self._network.step(x, cos, sin, caches, positions)
+            logits, chosen = self._network.step(x, cos, sin, parts)
         except _kernels.AbortedError:
             raise Aborted() from None
         except _kernels.ClosedError:

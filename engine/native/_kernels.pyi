@@ -78,6 +78,5 @@ class Network:
         x: Array,
         cosine: Array,
         sine: Array,
-        caches: Sequence[Array],
-        positions: Sequence[int],
+        parts: Sequence[tuple[Array, NDArray[np.int32], int, int]],
     ) -> tuple[NDArray[np.float32], list[int]]: ...

@@ -60,7 +60,7 @@ class Engine:
         new_drafter: NewDrafter | None = None,
     ) -> None:
         self.scheduler = scheduler or Scheduler()
-        self.recent = RecentCaches()
+        self.recent = RecentCaches(lambda: runner.model.new_cache(context))
         self.meter = Meter()
         experts = runner.model.experts
         self.stats = experts.stats if isinstance(experts, ObservedExperts) else None

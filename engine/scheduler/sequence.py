@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from engine.cache.latent import LatentCache
+from engine.cache.latent_pool import PagedCache
 from engine.speculation.base import Drafter
 from engine.types import Request
 
@@ -21,7 +21,7 @@ class Sequence:
     def __init__(
         self,
         request: Request,
-        cache: LatentCache,
+        cache: PagedCache,
         cached: int,
         limit: int,
         drafter: Drafter | None = None,

@@ -178,8 +178,13 @@ void check_attention(const Isa& isa, bool narrow, std::int64_t heads, std::int64
     const float scale = 3.0f;      // scores spread over a few units: rows are short
     const LatentStretch stretch{rows.matrix.data, width * (narrow ? 2 : 4), count, narrow,
                                 heads,            rank,                     rope,  scale};
-    std::vector<float> most(heads), total(heads), context(heads * rank);
-    isa.attend(stretch, query.data(), most.data(), total.data(), context.data());
+    std::vector<float> most(heads, -INFINITY), total(heads), context(heads * rank);
+    for (std::int64_t at = 0; at < count; at += 40) {  // goes on from stretch to stretch
+        LatentStretch part = stretch;
+        part.rows += at * part.row_bytes;
+        part.count = std::min<std::int64_t>(40, count - at);
+        isa.attend(part, query.data(), most.data(), total.data(), context.data());
+    }
     Error error;
     for (std::int64_t h = 0; h < heads; ++h) {
         const std::vector<double> wide(query.begin() + h * width, query.begin() + (h + 1) * width);

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.cache.latent import LatentCache
+from engine.cache.latent_pool import PagedCache
 from engine.experts.assembly import ExpertOptions
 from engine.experts.observed import ObservedExperts
 from engine.model.deepseek import FEW_TOKENS, Batch, Model
@@ -38,7 +38,7 @@ def prompts(model: Model, lengths: list[int]) -> list[list[int]]:
     return [torch.randint(0, 256, (n,), generator=rng).tolist() for n in lengths]
 
 
-def prefilled(model: Model, tokens: list[list[int]]) -> list[LatentCache]:
+def prefilled(model: Model, tokens: list[list[int]]) -> list[PagedCache]:
     caches = [model.new_cache() for _ in tokens]
     layer_by_layer(model, Batch(list(zip(caches, tokens, strict=True))))
     return caches
@@ -90,11 +90,11 @@ def test_narrow_caches_round_like_torch(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "model", shape=SHAPE)
     model = load_model(folder, torch.bfloat16)
     (cache,), (twin,) = (prefilled(model, prompts(model, [20])) for _ in range(2))
-    assert cache.data.dtype == torch.bfloat16
+    assert cache.pool.data.dtype == torch.bfloat16
     got = model.forward(Batch([(cache, [4])]))
     want = layer_by_layer(model, Batch([(twin, [4])]))
     assert (got - want[-1:]).abs().max() < 3e-2
-    close = (cache.layer(3, 21) - twin.layer(3, 21)).abs().max()
+    close = (cache.read(3, 0, 21, torch.float32) - twin.read(3, 0, 21, torch.float32)).abs().max()
     assert close < 3e-2
     model.close()
 
@@ -123,7 +123,7 @@ def test_a_memory_budget_goes_layer_by_layer_on_the_same_kernels(tmp_path: Path)
     assert isinstance(budget._head, NativeLinear)
     tokens = prompts(whole, [FEW_TOKENS + 4])  # too many for the network: the same way for both
     (a,), (b,) = prefilled(whole, tokens), prefilled(budget, tokens)
-    assert torch.equal(a.layer(3, FEW_TOKENS + 4), b.layer(3, FEW_TOKENS + 4))
+    assert torch.equal(*(c.read(3, 0, FEW_TOKENS + 4, torch.float32) for c in (a, b)))
     got = budget.forward(Batch([(b, [1])]))
     want = whole.forward(Batch([(a, [1])]))
     assert (got - want).norm() / want.norm() < 2e-2  # kv_b as published against packed

@@ -51,7 +51,7 @@ struct LatentStretch {
     float scale;
 };
 
-// query [heads, rank + rope] -> most [heads], total [heads], context [heads, rank]: see
+// query [heads, rank + rope] goes into most [heads], total [heads], context [heads, rank]: see
 // kernels/attention.hpp.
 using Attend = void (*)(const LatentStretch& stretch, const float* query, float* most, float* total,
                         float* context);

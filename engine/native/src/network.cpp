@@ -265,7 +265,7 @@ void StepJob::take_latent(const NetworkLayer& layer, int index, std::int64_t tok
     normalise(kv, layer.attention.kv_a_norm, s.latent_eps, fresh.data());
     rotate(kv + s.rank, token, fresh.data() + s.rank);
     const TokenPlace& place = places_[token];
-    std::uint8_t* row = place.cache + index * place.layer_bytes + place.position * place.row_bytes;
+    std::uint8_t* row = place.row(index, place.position);
     if (place.narrow) {
         for (std::int64_t c = 0; c < s.latent(); ++c) {
             const std::uint16_t bits = narrow(fresh[c]);
@@ -299,11 +299,19 @@ void StepJob::attend(int index, std::int64_t item) {
     const TokenPlace& place = places_[token];
     const std::int64_t all = place.position + 1;
     const std::int64_t begin = all * part / parts, end = all * (part + 1) / parts;
-    const LatentStretch stretch{place.cache + index * place.layer_bytes + begin * place.row_bytes,
-                                place.row_bytes, end - begin, place.narrow,
-                                s.heads, s.rank, s.rope, s.softmax_scale};
-    isa_.attend(stretch, query_.get() + token * s.heads * s.latent(), most_.get() + item * s.heads,
-                total_.get() + item * s.heads, context_.get() + item * s.heads * s.rank);
+    float* most = most_.get() + item * s.heads;
+    float* total = total_.get() + item * s.heads;
+    float* context = context_.get() + item * s.heads * s.rank;
+    std::fill_n(most, s.heads, -INFINITY);
+    std::fill_n(total, s.heads, 0.0f);
+    std::fill_n(context, s.heads * s.rank, 0.0f);
+    for (std::int64_t at = begin; at < end;) {
+        const std::int64_t border = std::min(end, (at / kPageTokens + 1) * kPageTokens);
+        const LatentStretch stretch{place.row(index, at), place.row_bytes, border - at, place.narrow,
+                                    s.heads, s.rank, s.rope, s.softmax_scale};
+        isa_.attend(stretch, query_.get() + token * s.heads * s.latent(), most, total, context);
+        at = border;
+    }
 }
 
 void StepJob::join(std::int64_t item) {

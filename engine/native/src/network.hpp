@@ -49,12 +49,21 @@ struct Network {
     Matrix head;                       // [vocab, hidden]
 };
 
-// Where a token's latents are and go: rows of one sequence, every layer's `layer_bytes` apart.
+constexpr std::int64_t kPageTokens = 64;
+
+// Where a token's latents are and go: rows of one sequence, in pages of a pool
+// [pages, layers, kPageTokens, rank + rope].
 struct TokenPlace {
-    std::uint8_t* cache;
-    std::int64_t layer_bytes, row_bytes;
+    std::uint8_t* pool;
+    std::shared_ptr<const std::vector<std::int32_t>> pages;
+    std::int64_t page_bytes, layer_bytes, row_bytes;
     std::int64_t position;             // rows before it belong to the same sequence
     bool narrow;                       // bf16, else float32
+
+    std::uint8_t* row(std::int64_t layer, std::int64_t at) const {
+        return pool + (*pages)[at / kPageTokens] * page_bytes + layer * layer_bytes +
+               at % kPageTokens * row_bytes;
+    }
 };
 
 class StepJob final : public Job {

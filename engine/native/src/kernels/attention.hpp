@@ -3,7 +3,8 @@
 // row of R latent and P rotary-key values; its values are the latent part.
 //
 // Softmax runs along (Milakov & Gimelshein 2018, arXiv:1805.02867): `most` is the largest score so
-// far, `total` the sum of exp(score - most), `context` the sum of exp(score - most) * latent.
+// far, `total` the sum of exp(score - most), `context` the sum of exp(score - most) * latent. A
+// stretch goes on from what these hold; before the first: -inf, 0, 0.
 #pragma once
 
 #include "../isa.hpp"
@@ -85,11 +86,6 @@ template <class V, bool Narrow, int Heads>
 void attend_heads(const LatentStretch& s, const float* query, float* most, float* total,
                   float* context) {
     alignas(64) float scores[Heads][kPositions];
-    std::memset(context, 0, Heads * s.rank * 4);
-    for (int h = 0; h < Heads; ++h) {
-        most[h] = -INFINITY;
-        total[h] = 0.0f;
-    }
     for (std::int64_t l = 0; l < s.count; l += kPositions) {
         const int count = static_cast<int>(s.count - l < kPositions ? s.count - l : kPositions);
         const std::uint8_t* rows = s.rows + l * s.row_bytes;

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 
 import pytest
-import torch
 
-from engine.cache.latent import LatentCache
+from engine.cache.latent_pool import LatentPool, PagedCache
 from engine.cache.recent import RecentCaches
 from engine.config import ModelConfig
 
@@ -36,15 +35,15 @@ def config() -> ModelConfig:
     )
 
 
-def cache_of(config: ModelConfig, length: int) -> LatentCache:
-    cache = LatentCache(config, torch.float32, 64)
+def cache_of(config: ModelConfig, length: int) -> PagedCache:
+    cache = PagedCache(LatentPool(config, 1, "float32"), 64)
     cache.reserve(length)
     cache.length = length
     return cache
 
 
 def test_tokens_are_counted_in_and_out(config: ModelConfig) -> None:
-    recent = RecentCaches(count=2)
+    recent = RecentCaches(lambda: cache_of(config, 0), count=2)
     assert recent.tokens == 0
     for ids in ([1, 2, 3], [7, 8], [9, 9, 9, 9]):
         recent.put(ids, cache_of(config, len(ids)))
@@ -61,7 +60,8 @@ def test_tokens_are_counted_in_and_out(config: ModelConfig) -> None:
 
 
 def test_tokens_may_be_read_while_entries_change(config: ModelConfig) -> None:
-    recent, over, wrong = RecentCaches(), threading.Event(), []
+    recent = RecentCaches(lambda: cache_of(config, 0))
+    over, wrong = threading.Event(), list[int]()
 
     def read() -> None:
         while not over.is_set():

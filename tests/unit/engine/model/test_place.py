@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.cache.latent import LatentCache
+from engine.cache.latent_pool import PagedCache
 from engine.checkpoint.mapped import MappedCheckpoint
 from engine.config import ModelConfig
 from engine.experts.assembly import Assembly
@@ -72,7 +72,7 @@ def test_a_pass_stays_on_its_device(tmp_path: Path, family: Family) -> None:
         _reaches_the_end(model, [(c, list(range(n))) for c, n in parts])
 
 
-def _reaches_the_end(model: Model, parts: list[tuple[LatentCache, list[int]]]) -> None:
+def _reaches_the_end(model: Model, parts: list[tuple[PagedCache, list[int]]]) -> None:
     """Nothing can be copied off ``meta``: bringing the logits home is the first thing to fail."""
     lengths = [cache.length + len(tokens) for cache, tokens in parts]
     with pytest.raises(NotImplementedError, match="meta") as caught:

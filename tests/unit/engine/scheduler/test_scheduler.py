@@ -7,12 +7,11 @@ the end of what was computed.
 from __future__ import annotations
 
 import pytest
-import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from engine.cache.latent import LatentCache
+from engine.cache.latent_pool import LatentPool, PagedCache
 from engine.config import ModelConfig
 from engine.errors import ResourceError
 from engine.scheduler.scheduler import Scheduler, SchedulerLimits, Work
@@ -48,7 +47,7 @@ def request(name: str, length: int) -> Request:
 
 
 def sequence(asked: Request, cached: int = 0) -> Sequence:
-    cache = LatentCache(CONFIG, torch.float32, CONTEXT)
+    cache = PagedCache(LatentPool(CONFIG, 1, "float32"), CONTEXT)
     cache.reserve(cached)
     cache.length = cached
     limit = len(asked.prompt.token_ids) + asked.sampling.max_tokens
