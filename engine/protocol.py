@@ -71,6 +71,8 @@ class EngineOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """Send the rendered prompt and its token count in the first chunk."""
     return_tokens: bool = False
     """Send token ids (and log-probabilities when asked for) beside each delta."""
+    speculate: bool = True
+    """Whether tokens may be drafted, where the engine drafts at all; the reply is the same."""
 
 
 class ChatRequest(msgspec.Struct, frozen=True):
@@ -291,6 +293,8 @@ class LoadRequest(msgspec.Struct, frozen=True):
     """Activations of INT4 experts in float32 or INT8; ``auto``: by the model's size."""
     dense: Literal["auto", "published", "int8", "int4"] = "auto"
     """Form of everything but routed experts where there is no accelerator."""
+    speculation: Literal["auto", "off"] = "auto"
+    """Whether tokens are drafted and checked many at once, where that is measured to pay."""
 
 
 class TierUse(msgspec.Struct, frozen=True):

@@ -96,6 +96,8 @@ class Request:
     tools: tuple[ToolSpec, ...]
     sink: Callable[[Emission], None]
     return_tokens: bool = False
+    speculate: bool = True
+    """Whether tokens may be drafted, where the engine drafts at all."""
     created: float = field(default_factory=time.monotonic)
 
 

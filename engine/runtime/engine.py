@@ -15,10 +15,11 @@ from engine.runtime.metrics import Meter
 from engine.runtime.reply import Reply
 from engine.runtime.routes import RequestRoutes
 from engine.runtime.runner import Runner
-from engine.sampling.sampler import sample
+from engine.sampling.sampler import Sampled, sample
 from engine.scheduler.scheduler import Scheduler, Work
 from engine.scheduler.sequence import Sequence
 from engine.speculation.base import NewDrafter
+from engine.speculation.verify import verify
 from engine.text.tokenizer import Tokenizer
 from engine.types import Broke, Prefilling, Request, Started
 
@@ -159,9 +160,8 @@ class Engine:
         cached = cache.length if cache is not None else 0
         if cache is None:
             cache = self._runner.model.new_cache(self._context)
-        sequence = Sequence(
-            request, cache, cached, limit, self._new_drafter and self._new_drafter()
-        )
+        drafts = self._new_drafter if request.speculate else None
+        sequence = Sequence(request, cache, cached, limit, drafts and drafts())
         self.scheduler.running.append(sequence)
         self._replies[request.id] = Reply(sequence, self._text.tokenizer, self._text.end_ids)
         request.sink(Started(len(tokens), cached))
@@ -169,14 +169,16 @@ class Engine:
     def _advance(self, item: Work, rows: Tensor, done: _Done) -> int:
         """Sample from each of rows [1 + drafts, V] while the drafts are right: tokens written."""
         sequence, written = item.sequence, 0
+        params, rng = sequence.request.sampling, sequence.rng
         over: FinishReason | SelenographError | None = None
-        for row, draft in zip(rows, (*item.drafts, None), strict=True):
-            if sequence.aborted:
-                break
-            token, over = self._write(sequence, row)
-            written += token is not None
-            if over is not None or token != draft:
-                break
+        try:
+            for sampled in verify(rows, item.drafts, lambda row: sample(row, params, rng)):
+                over = self._write(sequence, sampled)
+                written += 1
+                if over is not None or sequence.aborted:
+                    break
+        except SelenographError as error:
+            over = error
         sequence.settle(len(item.drafts), written)
         if sequence.drafter is not None and len(item.tokens) == 1 and written:
             accepted = written - 1
@@ -187,18 +189,12 @@ class Engine:
             sequence.request.sink(end)
         return written
 
-    def _write(
-        self, sequence: Sequence, row: Tensor
-    ) -> tuple[int | None, FinishReason | SelenographError | None]:
-        """A token from logits [V], and what ends the reply with it or instead of it."""
-        try:
-            sampled = sample(row, sequence.request.sampling, sequence.rng)
-        except SelenographError as error:
-            return None, error
+    def _write(self, sequence: Sequence, sampled: Sampled) -> FinishReason | None:
+        """Send a token; what ends the reply with it, if anything does."""
         wrote, reason = self._replies[sequence.request.id].add(sampled)
         if wrote is not None:
             sequence.request.sink(wrote)
-        return sampled.id, reason
+        return reason
 
     def _retire(self, sequence: Sequence) -> Reply:
         """Out of the running set; what was computed stays for the next prompt."""

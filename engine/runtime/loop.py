@@ -35,6 +35,7 @@ from engine.runtime.engine import Engine, TextEnds
 from engine.runtime.loaded import Loaded
 from engine.runtime.runner import Runner
 from engine.scheduler.scheduler import Scheduler, SchedulerLimits, queue_full
+from engine.speculation.ngram import ngram_drafters
 from engine.text.chat_template import ChatTemplate
 from engine.text.tokenizer import Tokenizer
 from engine.types import Broke, LoadedText, Request
@@ -304,6 +305,7 @@ class EngineThread:
             TextEnds(tokenizer, tokenizer.eos_ids | end_ids | frozenset(config.eos_ids)),
             context,
             Scheduler(SchedulerLimits(stream_from=streams)),
+            ngram_drafters() if request.speculation == "auto" else None,
         )
         text = LoadedText(
             name=folder.name,

@@ -88,7 +88,8 @@ class Scheduler:
         for sequence in self.running:
             pending = sequence.pending
             if pending == 1:
-                drafts = _drafts(sequence, -(-spare // decoding))
+                beside = self.limits.few - spare - 1
+                drafts = _drafts(sequence, -(-spare // decoding), beside)
                 work.append(Work(sequence, (sequence.tokens[-1],), True, drafts))
                 spare, decoding = spare - len(drafts), decoding - 1
             elif not prefilling:
@@ -104,12 +105,12 @@ class Scheduler:
         self.running.remove(sequence)
 
 
-def _drafts(sequence: Sequence, most: int) -> tuple[int, ...]:
+def _drafts(sequence: Sequence, most: int, beside: int) -> tuple[int, ...]:
     """As many as may all be right without writing more than was asked for."""
     most = min(most, sequence.room - 1)
     if sequence.drafter is None or most <= 0:
         return ()
-    return tuple(sequence.drafter.draft(sequence.tokens, most)[:most])
+    return tuple(sequence.drafter.draft(sequence.tokens, most, beside)[:most])
 
 
 def queue_full(waiting: int) -> ResourceError:

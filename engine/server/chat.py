@@ -120,6 +120,7 @@ def _prepare(loaded: LoadedText, chat: ChatRequest, loop: asyncio.AbstractEventL
         tools=tuple(ToolSpec(t.function.name, t.function.parameters) for t in chat.tools),
         sink=sink,
         return_tokens=chat.x_engine.return_tokens,
+        speculate=chat.x_engine.speculate,
         created=time.monotonic(),
     )
     return Job(request, chat, loaded.name, inbox)

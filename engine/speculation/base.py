@@ -15,9 +15,9 @@ from typing import Protocol
 class Drafter(Protocol):
     """Drafts for one sequence. Engine thread only."""
 
-    def draft(self, tokens: Sequence[int], most: int) -> list[int]:
+    def draft(self, tokens: Sequence[int], most: int, beside: int = 0) -> list[int]:
         """Up to ``most`` guesses at what follows ``tokens`` (prompt and reply so far); ``[]`` where
-        none is worth its cost.
+        none is worth its cost in a step that computes ``beside`` tokens of other sequences, too.
 
         ``tokens`` grows from call to call and is never rewritten. A call may be repeated before
         anything was observed and gives the same then.

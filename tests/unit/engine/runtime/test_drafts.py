@@ -30,7 +30,7 @@ class Recalling:
         self._reply = [t ^ 1 if i in wrong else t for i, t in enumerate(reply)]
         self.observed: list[tuple[int, int, int]] = []
 
-    def draft(self, tokens: Sequence[int], most: int) -> list[int]:
+    def draft(self, tokens: Sequence[int], most: int, beside: int = 0) -> list[int]:
         done = len(tokens) - len(PROMPT)
         return self._reply[done : done + most]
 
