@@ -69,6 +69,8 @@ class EngineOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """Chosen by the client so that it can abort before the first byte arrives."""
     return_prompt: bool = False
     """Send the rendered prompt and its token count in the first chunk."""
+    thinking_budget: Natural | None = None
+    """Reasoning tokens after which the reasoning is closed; None: no limit."""
     return_tokens: bool = False
     """Send token ids (and log-probabilities when asked for) beside each delta."""
     speculate: bool = True
@@ -95,6 +97,17 @@ class ChatRequest(msgspec.Struct, frozen=True):
     top_logprobs: int = 0
     n: int = 1
     x_engine: EngineOptions = EngineOptions()
+
+
+class TokenizeRequest(msgspec.Struct, frozen=True):
+    """``POST /tokenize``: how long texts are. Marker text counts as the text it is."""
+
+    texts: tuple[str, ...]
+
+
+class TokenizeReply(msgspec.Struct, frozen=True):
+    counts: tuple[int, ...]
+    context_length: int
 
 
 class CompletionTokensDetails(msgspec.Struct, frozen=True):

@@ -98,6 +98,8 @@ class Request:
     return_tokens: bool = False
     speculate: bool = True
     """Whether tokens may be drafted, where the engine drafts at all."""
+    thinking_budget: int | None = None
+    """Reasoning tokens after which the reasoning is closed."""
     created: float = field(default_factory=time.monotonic)
 
 

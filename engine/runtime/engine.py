@@ -170,9 +170,10 @@ class Engine:
         """Sample from each of rows [1 + drafts, V] while the drafts are right: tokens written."""
         sequence, written = item.sequence, 0
         params, rng = sequence.request.sampling, sequence.rng
+        bound = self._replies[sequence.request.id].within_budget
         over: FinishReason | SelenographError | None = None
         try:
-            for sampled in verify(rows, item.drafts, lambda row: sample(row, params, rng)):
+            for sampled in verify(rows, item.drafts, lambda row: bound(sample(row, params, rng))):
                 over = self._write(sequence, sampled)
                 written += 1
                 if over is not None or sequence.aborted:

@@ -15,6 +15,7 @@ from engine.protocol import (
 )
 from engine.sampling.sampler import Sampled
 from engine.scheduler.sequence import Sequence
+from engine.text.dialects.base import Mark
 from engine.text.dialects.kimi_k2 import KIMI_K2
 from engine.text.pieces import Piece, TextDelta
 from engine.text.stop import StopMatcher
@@ -40,6 +41,19 @@ class Reply:
         )
         self._stop = StopMatcher(request.sampling.stop)
         self._reasoning_tokens = 0
+        self._close = _closing_id(tokenizer)
+
+    def within_budget(self, sampled: Sampled) -> Sampled:
+        """The token, or the end of the reasoning where its budget is spent.
+
+        The budget counts tokens of reasoning, its opening marker included.
+        """
+        budget = self._sequence.request.thinking_budget
+        spent = budget is not None and self._reasoning_tokens >= budget
+        if not spent or not self._parser.in_reasoning or self._close is None:
+            return sampled
+        # Nothing else could follow, so its probability is 1.
+        return Sampled(self._close, None if sampled.logprob is None else 0.0)
 
     def add(self, sampled: Sampled) -> tuple[Wrote | None, FinishReason | None]:
         """Append a token: what it wrote, and the reason if the reply is over."""
@@ -119,3 +133,8 @@ class Reply:
             top=tuple((i, name(i), p) for i, p in sampled.top),
         )
         return Wrote(tuple(pieces), (info,))
+
+
+def _closing_id(tokenizer: Tokenizer) -> int | None:
+    closing = (name for name, mark in KIMI_K2.markers.items() if mark is Mark.REASONING_CLOSE)
+    return next((tokenizer.special[name] for name in closing if name in tokenizer.special), None)

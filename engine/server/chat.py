@@ -121,6 +121,7 @@ def _prepare(loaded: LoadedText, chat: ChatRequest, loop: asyncio.AbstractEventL
         sink=sink,
         return_tokens=chat.x_engine.return_tokens,
         speculate=chat.x_engine.speculate,
+        thinking_budget=chat.x_engine.thinking_budget,
         created=time.monotonic(),
     )
     return Job(request, chat, loaded.name, inbox)

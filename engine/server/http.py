@@ -31,6 +31,7 @@ from engine.server.chat import chat_completions
 from engine.server.experts import experts, trace
 from engine.server.guard import Guard
 from engine.server.replies import NotFound, error_reply, json_reply, read_body
+from engine.server.tokenize import tokenize
 from engine.types import EngineHandle
 
 log = logging.getLogger("engine.http")
@@ -88,6 +89,7 @@ def build_app(
     return Starlette(
         routes=[
             Route("/v1/chat/completions", _guarded(chat), methods=["POST"]),
+            Route("/tokenize", _guarded(partial(tokenize, engine)), methods=["POST"]),
             Route("/v1/models", _guarded(models), methods=["GET"]),
             Route("/engine/status", _guarded(status), methods=["GET"]),
             Route("/engine/load", _guarded(load), methods=["POST"]),

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
@@ -280,3 +281,13 @@ def test_a_wrong_key_raises_the_sdk_s_own_error(engine: EngineProcess) -> None:
     ):
         client.models.list()
     assert caught.value.code == "wrong_token"
+
+
+def test_texts_are_counted(engine: EngineProcess) -> None:
+    headers = {"Authorization": f"Bearer {engine.token}"}
+    texts = ["", ANSWER, ANSWER * 3, "<think>"]
+    reply = httpx2.post(f"{engine.url}/tokenize", json={"texts": texts}, headers=headers)
+    counts = reply.json()["counts"]
+    assert counts[0] == 0 < counts[1] < counts[2]
+    assert counts[3] > 1, "marker text is text"
+    assert reply.json()["context_length"] > 0
