@@ -1,4 +1,4 @@
-"""Measure this machine: kernels, a layer, a whole model, the planner."""
+"""Measure this machine: kernels, a layer, a whole model, the planner, long contexts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 
 import psutil
 
+from engine.bench.context.work import context_figures
 from engine.bench.figures import Figure, as_text, write_json
 from engine.bench.kernels import kernel_figures
 from engine.bench.layer import layer_figures
 from engine.bench.machine import RESULTS, record
 from engine.bench.model import model_figures
-from engine.bench.options import Options, Peers
+from engine.bench.options import Contexts, Options, Peers
 from engine.bench.plan import plan_figures
 from engine.bench.shapes import K2_LAYER, LayerShape
 from engine.bench.sparse import sparse_figures
@@ -30,6 +31,7 @@ _WORK: dict[str, Callable[[Options], Iterator[Figure]]] = {
     "engine": model_figures,
     "plan": lambda options: chain(plan_figures(options), sparse_figures(options)),
     "sparse": sparse_figures,
+    "context": context_figures,
 }
 _TRACE = "experts-trace"  # has options of its own
 _TABLE = "table"  # writes the tables of docs/performance.md instead of measuring
@@ -88,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=8.0, help="for each comparison")
     parser.add_argument("--turn", type=float, default=0.25, help=argparse.SUPPRESS)
     parser.add_argument("--ceiling-mebibytes", type=int, default=1024, help=argparse.SUPPRESS)
+    parser.add_argument("--only", metavar="A,B", help="of context: only figures of these names")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of context's soak")
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="a model of the shape")
     parser.add_argument(
         "--dense", choices=("auto", "published", "int8", "int4"), default="auto",
@@ -121,6 +125,8 @@ def _options(args: argparse.Namespace) -> Options:
         dense=args.dense,
         sparse=args.sparse,
         sparse_shape=args.sparse_shape,
+        only=tuple(args.only.split(",")) if args.only else (),
+        contexts=Contexts(minutes=args.minutes),
         peers=Peers(
             kt_kernel=(args.peer_python or Path(sys.executable))
             if "kt-kernel" in args.peer

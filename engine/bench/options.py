@@ -25,6 +25,25 @@ class Peers:
 
 
 @dataclass(frozen=True, slots=True)
+class Contexts:
+    """How long, how many, how often in the bench of contexts; the names of figures say the same."""
+
+    depth: int = 65_536
+    """Of what is appended to and of what is kept over a restart."""
+    steps: int = 300
+    """Of the agent's run."""
+    prefix: int = 8_192
+    """Shared by the trajectories of heavy mode."""
+    long: int = 100_000
+    """Read while a short chat goes on."""
+    mixed_seconds: float = 40.0
+    """Of that, what is watched."""
+    clients: int = 64
+    minutes: float = 1.0
+    """Of the soak."""
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """``seconds`` is what one comparison may take; ``tell`` hears what is being done."""
 
@@ -44,5 +63,8 @@ class Options:
     sparse: Path | None = None
     """A sparse folder of the full shape; None has one made."""
     sparse_shape: str = "k2-thinking"
+    only: tuple[str, ...] = ()
+    """Names of figures; none means all."""
+    contexts: Contexts = field(default_factory=Contexts)
     peers: Peers = field(default_factory=Peers)
     tell: Callable[[str], None] = lambda text: None

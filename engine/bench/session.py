@@ -7,9 +7,9 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.config import ModelConfig
@@ -18,9 +18,10 @@ from engine.model.loader import KernelOptions
 from engine.protocol import EngineStatus, LoadRequest
 from engine.runtime.loop import EngineThread
 from engine.text.chat_template import Prompt
-from engine.types import Broke, Emission, Ended, Request, SamplingParams, Wrote
+from engine.types import Broke, Emission, Ended, Request, SamplingParams, Started, Wrote
 
 _BEST = KernelOptions()
+_GREEDY = SamplingParams(temperature=0.0)
 ENGINE_THREAD = "engine"
 """The name of the thread that steps the model."""
 
@@ -32,6 +33,10 @@ class Reply:
     sent: float
     tokens: tuple[float, ...]
     """When each token was written."""
+    ids: tuple[int, ...] = ()
+    """The tokens themselves."""
+    cached: int = 0
+    """Tokens of the prompt that needed no computing."""
 
     @property
     def first_seconds(self) -> float:
@@ -45,7 +50,7 @@ class Reply:
 
 
 class Session:
-    """A loaded model. Every prompt is new, so that nothing is taken from a cache."""
+    """A loaded model."""
 
     def __init__(self, engine: EngineThread, config: ModelConfig) -> None:
         self.config = config
@@ -58,31 +63,45 @@ class Session:
         return self._engine.status()
 
     def reply(self, prompt: int, tokens: int) -> Reply:
-        """Greedy tokens after random ones. Raises ResourceError ``bench_failed``."""
-        number = next(self._numbers)
-        draw = random.Random(number)
+        """Greedy tokens after random ones, new each time, so that no cache knows them."""
+        draw = random.Random(next(self._numbers))
         # Control tokens come last in every vocabulary of the family.
-        ids = tuple(draw.randrange(self.config.vocab_size // 2) for _ in range(prompt))
+        ids = [draw.randrange(self.config.vocab_size // 2) for _ in range(prompt)]
+        return self.send(ids, tokens)
+
+    def send(
+        self,
+        ids: Sequence[int],
+        tokens: int,
+        sampling: SamplingParams = _GREEDY,
+        speculate: bool = True,
+    ) -> Reply:
+        """So many tokens after `ids`. Raises ResourceError ``bench_failed``."""
         heard: queue.SimpleQueue[tuple[float, Emission]] = queue.SimpleQueue()
         request = Request(
-            id=f"bench-{number}",
-            prompt=Prompt("", ids, starts_in_reasoning=False, next_call_index=0),
-            sampling=SamplingParams(temperature=0.0, max_tokens=tokens),
+            id=f"bench-{next(self._numbers)}",
+            prompt=Prompt("", tuple(ids), starts_in_reasoning=False, next_call_index=0),
+            sampling=replace(sampling, max_tokens=tokens),
             tools=(),
             sink=lambda emission: heard.put((time.perf_counter(), emission)),
             return_tokens=True,
+            speculate=speculate,
         )
         sent = time.perf_counter()
         self._engine.submit(request)
-        written: list[float] = []
+        written: list[tuple[float, int]] = []
+        cached = 0
         while True:
             at, emission = heard.get()
-            if isinstance(emission, Wrote):
-                written.append(at)
+            if isinstance(emission, Started):
+                cached = emission.cached_tokens
+            elif isinstance(emission, Wrote):
+                written += [(at, token.id) for token in emission.tokens]
             elif isinstance(emission, Broke):
                 raise ResourceError("bench_failed", f"a reply broke off: {emission.error}")
             elif isinstance(emission, Ended):
-                return Reply(sent, tuple(written))
+                times, chosen = zip(*written, strict=True) if written else ((), ())
+                return Reply(sent, times, chosen, cached)
 
 
 @contextmanager

@@ -1,1 +1,0 @@
-"""The offline index: full-text search over folders of documents, with no network."""
