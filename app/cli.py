@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.set_defaults(work=_inspect)
     _add_plan(commands)
     _add_make_model(commands)
+    _add_index(commands)
     doctor = commands.add_parser("doctor", help="say what this machine has and what is missing")
     doctor.add_argument("--json", action="store_true", help="one JSON object")
     doctor.set_defaults(work=_doctor)
@@ -139,6 +140,20 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     serve.add_argument("--model", type=Path, metavar="DIR", help="a checkpoint folder")
     serve.add_argument("--json", action="store_true", help="the ready line as one JSON object")
     serve.set_defaults(work=_serve)
+
+
+def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    index = commands.add_parser(
+        "index", help="make folders of documents searchable for the agent, without a network"
+    )
+    index.add_argument(
+        "folder", type=Path, nargs="?", help="a folder to add or update (default: update all)"
+    )
+    index.add_argument("--name", metavar="NAME", help="what the collection is called")
+    index.add_argument("--list", action="store_true", help="say what is indexed")
+    index.add_argument("--remove", metavar="NAME", help="forget a collection")
+    index.add_argument("--json", action="store_true", help="one JSON object a collection")
+    index.set_defaults(work=_index)
 
 
 def _add_make_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -256,6 +271,12 @@ def _plan(arguments: argparse.Namespace) -> int:
     from app.terminal.plan import plan
 
     return plan(arguments)
+
+
+def _index(arguments: argparse.Namespace) -> int:
+    from app.terminal.index import index
+
+    return index(arguments)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

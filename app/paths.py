@@ -41,6 +41,11 @@ class Paths:
         return self.data / "conversations.db"
 
     @property
+    def index(self) -> Path:
+        """The offline index over the settings' collections; it can be made again."""
+        return self.data / "index.db"
+
+    @property
     def settings(self) -> Path:
         return self.config / "settings.json"
 

@@ -26,6 +26,13 @@ class Endpoint(msgspec.Struct, frozen=True):
     """The file is readable by its owner alone."""
 
 
+class Collection(msgspec.Struct, frozen=True):
+    """A folder of documents that the offline index covers."""
+
+    name: str
+    folder: str
+
+
 class WindowLayout(msgspec.Struct, frozen=True):
     """Qt's own description of the window, base64; empty: the default."""
 
@@ -49,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True):
     always_allow: tuple[str, ...] = ()
     """Tools that a person allowed for good."""
     endpoints: tuple[Endpoint, ...] = ()
+    collections: tuple[Collection, ...] = ()
     window: WindowLayout = WindowLayout()
 
 

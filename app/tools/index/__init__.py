@@ -1,0 +1,1 @@
+"""The offline index: full-text search over folders of documents, with no network."""
