@@ -136,7 +136,8 @@ class PagedCache:
     def read(self, layer: int, begin: int, end: int, dtype: torch.dtype) -> Tensor:
         """The latents at positions `begin`..`end`, a copy in `dtype`, [end - begin, R+P]."""
         first = begin // PAGE_TOKENS
-        table = torch.tensor(self.pages[first : page_count(end)], device=self.pool.data.device)
+        pages = self.pages[first : page_count(end)]
+        table = torch.tensor(pages, dtype=torch.int64, device=self.pool.data.device)
         rows = self.pool.data[table, layer].flatten(0, 1)  # [pages, 64, row] -> [tokens, row]
         rows = rows[begin - first * PAGE_TOKENS : end - first * PAGE_TOKENS]
         if self.pool.form == "int8":

@@ -1,0 +1,284 @@
+"""Which pages hold which tokens, so that no prefix is computed twice.
+
+A node is a page; the path to it spells the tokens that its latents depend on. Full pages are shared
+by the sequences that run through them; of a page that agrees in part a copy is made, so nobody
+writes where another reads. What no sequence holds goes when pages run short, the longest unused
+first and ends before beginnings.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from engine.cache.latent_pool import PAGE_TOKENS, LatentPool, PagedCache, page_count
+from engine.errors import ResourceError
+
+_GONE = -1
+
+
+class Node:
+    """One page: ``tokens`` after those of ``parent``; 64, or fewer and then without children."""
+
+    __slots__ = ("children", "locks", "page", "parent", "serial", "tokens", "used")
+
+    def __init__(self, tokens: tuple[int, ...], page: int, parent: Node | None, serial: int) -> None:
+        self.tokens = tokens
+        self.page = page
+        self.parent = parent
+        self.children: dict[tuple[int, ...], Node] = {}
+        self.locks = 0
+        """Open sequences whose path leads through here."""
+        self.used = 0
+        self.serial = serial
+
+
+class SharedCache(PagedCache):
+    """A sequence's pages, of which those on ``path`` belong to the tree."""
+
+    def __init__(self, tree: PrefixTree, limit: int) -> None:
+        super().__init__(tree.pool, limit, tree)
+        self.path: list[Node] = []
+
+
+class PrefixTree:
+    """All pages of a pool by their tokens. Engine thread only, but for ``tokens``."""
+
+    def __init__(self, pool: LatentPool) -> None:
+        self.pool = pool
+        self.tokens = 0
+        """Tokens cached. A number of its own, for other threads read it while nodes change."""
+        self._root = Node((), _GONE, None, 0)
+        self._open: set[SharedCache] = set()
+        self._unlocked = 0
+        self._leaves: list[tuple[int, int, Node]] = []
+        """A heap of what may go, by time of use. Entries may be out of date."""
+        self._serials = itertools.count(1)
+        self._clock = itertools.count(1)
+
+    @property
+    def capacity(self) -> int:
+        """Tokens that one sequence can have, if it is alone."""
+        return self.pool.pages * PAGE_TOKENS
+
+    @property
+    def room(self) -> int:
+        """Pages that are free, or would be for whoever needs them."""
+        return self.pool.free + self._unlocked
+
+    # -- sequences
+
+    def open(self, tokens: Sequence[int], limit: int) -> SharedCache:
+        """A cache with the longest known prefix of `tokens`, for at most `limit` of them.
+
+        At least the last token is left to compute: its logits are what the caller is after.
+        Raises ResourceError ``cache_full`` for a prompt that no cache of this size could hold.
+        """
+        if len(tokens) > self.capacity:
+            raise prompt_too_large(len(tokens), self.capacity)
+        cache = SharedCache(self, limit)
+        self._open.add(cache)
+        self._follow(cache, tokens)
+        return cache
+
+    def rematch(self, cache: SharedCache, tokens: Sequence[int]) -> None:
+        """Adopt what others have computed of `tokens` meanwhile, but for the last."""
+        self._follow(cache, tokens)
+
+    def advance(self, cache: SharedCache, tokens: Sequence[int]) -> None:
+        """Let others share the full pages computed so far. `tokens` begin with those computed."""
+        for i in range(cache.shared, cache.length // PAGE_TOKENS):
+            key = tuple(tokens[i * PAGE_TOKENS : (i + 1) * PAGE_TOKENS])
+            parent = self._end(cache)
+            node = parent.children.get(key)
+            if node is None:
+                node = self._insert(parent, key, cache.pages[i])
+            self._adopt(cache, node)
+
+    def close(self, cache: SharedCache, tokens: Sequence[int]) -> None:
+        """Keep what was computed, the last partial page too, and let go of it."""
+        self.advance(cache, tokens)
+        rest = cache.length - cache.shared * PAGE_TOKENS
+        if rest:
+            page = cache.pages[cache.shared]
+            key = tuple(tokens[cache.length - rest : cache.length])
+            parent = self._end(cache)
+            known = next((n for n in parent.children.values() if n.tokens[:rest] == key), None)
+            if known is None:
+                del cache.pages[cache.shared]
+                known = self._insert(parent, key, page)
+            self._touch(known)
+        for page in cache.pages[cache.shared :]:
+            self.pool.give(page)
+        now = next(self._clock)
+        for node in reversed(cache.path):
+            node.used = now
+            self._unlock(node)
+        cache.pages, cache.path = [], []
+        cache.length = cache.shared = 0
+        self._open.remove(cache)
+
+    def clear(self) -> None:
+        """Forget everything that no sequence holds."""
+        while self._unlocked:
+            self.pool.give(self._evict())
+
+    # -- the source of sequences' pages
+
+    def take(self) -> int:
+        """A page for the caller alone. Raises ResourceError ``cache_full``."""
+        return self._evict() if not self.pool.free and self._unlocked else self.pool.take()
+
+    def give(self, page: int) -> None:
+        """Take a page back."""
+        self.pool.give(page)
+
+    # -- inside
+
+    def _end(self, cache: SharedCache) -> Node:
+        return cache.path[-1] if cache.path else self._root
+
+    def _follow(self, cache: SharedCache, tokens: Sequence[int]) -> None:
+        usable = len(tokens) - 1
+        while True:
+            begin = cache.shared * PAGE_TOKENS
+            key = tuple(tokens[begin : min(begin + PAGE_TOKENS, usable)])
+            node = self._end(cache).children.get(key)
+            if node is None or len(key) < PAGE_TOKENS:
+                break
+            self._adopt(cache, node)
+        self._copy_part(cache, key)
+
+    def _adopt(self, cache: SharedCache, node: Node) -> None:
+        """Go on through a full node; a page of the cache's own in that place is given back."""
+        at = cache.shared
+        if at == len(cache.pages):
+            cache.pages.append(node.page)
+        elif cache.pages[at] != node.page:
+            self.pool.give(cache.pages[at])
+            cache.pages[at] = node.page
+        self._lock(node)
+        node.used = next(self._clock)
+        cache.path.append(node)
+        cache.shared += 1
+        cache.length = max(cache.length, cache.shared * PAGE_TOKENS)
+
+    def _copy_part(self, cache: SharedCache, key: tuple[int, ...]) -> None:
+        """Begin the next page with as many of `key`'s tokens as any page there begins with."""
+        begin = cache.shared * PAGE_TOKENS
+        best, most = None, cache.length - begin
+        for node in self._end(cache).children.values():
+            if (common := _common(node.tokens, key)) > most:
+                best, most = node, common
+        if best is None:
+            return
+        self._lock(best)  # or making room for the copy might take it away
+        if len(cache.pages) > cache.shared or self.room:
+            cache.reserve(begin + most)
+            self.pool.copy(best.page, cache.pages[cache.shared], most)
+            cache.length = begin + most
+        self._unlock(best)
+        self._touch(best)
+
+    def _insert(self, parent: Node, key: tuple[int, ...], page: int) -> Node:
+        """A new node; what it makes superfluous goes."""
+        for node in [n for n in parent.children.values() if n.tokens == key[: len(n.tokens)]]:
+            self.pool.give(self._remove(node))
+        node = Node(key, page, parent, next(self._serials))
+        parent.children[key] = node
+        self._unlocked += 1
+        self.tokens += len(key)
+        return node
+
+    def _remove(self, node: Node) -> int:
+        """Take an unlocked leaf out: its page."""
+        assert node.parent is not None and not node.locks and not node.children
+        del node.parent.children[node.tokens]
+        self._unlocked -= 1
+        self.tokens -= len(node.tokens)
+        page, node.page = node.page, _GONE
+        return page
+
+    def _lock(self, node: Node) -> None:
+        self._unlocked -= not node.locks
+        node.locks += 1
+
+    def _unlock(self, node: Node) -> None:
+        node.locks -= 1
+        if not node.locks:
+            self._unlocked += 1
+            self._offer(node)
+
+    def _touch(self, node: Node) -> None:
+        node.used = next(self._clock)
+        self._offer(node)
+
+    def _offer(self, node: Node) -> None:
+        if not node.locks and not node.children and node.parent is not None:
+            heapq.heappush(self._leaves, (node.used, node.serial, node))
+            if len(self._leaves) > 4 * self.pool.pages + PAGE_TOKENS:
+                self._leaves = list({e[2]: e for e in self._leaves if _valid(e)}.values())
+                heapq.heapify(self._leaves)
+
+    def _evict(self) -> int:
+        """The page of the leaf that was not used for the longest."""
+        while not _valid(entry := heapq.heappop(self._leaves)):
+            pass
+        node = entry[2]
+        page = self._remove(node)
+        assert node.parent is not None
+        self._offer(node.parent)
+        return page
+
+    def _nodes(self) -> Iterator[Node]:
+        stack = list(self._root.children.values())
+        while stack:
+            yield (node := stack.pop())
+            stack += node.children.values()
+
+    def check_integrity(self) -> None:
+        """Assert everything that must hold between two calls. Slow: for tests."""
+        nodes = list(self._nodes())
+        for node in nodes:
+            assert node.parent is not None and node.parent.children[node.tokens] is node
+            assert len(node.tokens) == PAGE_TOKENS or (node.tokens and not node.children)
+            assert node.locks == sum(node in cache.path for cache in self._open)
+            brothers = [n.tokens for n in node.parent.children.values() if n is not node]
+            assert all(_common(node.tokens, b) < len(node.tokens) for b in brothers)
+        offered = {entry[2] for entry in self._leaves if _valid(entry)}
+        assert offered == {n for n in nodes if not n.locks and not n.children}
+        assert self._unlocked == sum(not n.locks for n in nodes)
+        assert self.tokens == sum(len(n.tokens) for n in nodes)
+        held = [node.page for node in nodes]
+        for cache in self._open:
+            assert len(cache.path) == cache.shared
+            assert [n.page for n in cache.path] == cache.pages[: cache.shared]
+            assert page_count(cache.length) <= len(cache.pages)
+            held += cache.pages[cache.shared :]
+        free = self.pool.free_pages()
+        assert len(free) == self.pool.free
+        assert sorted([*held, *free]) == list(range(self.pool.pages)), "a page is lost or had twice"
+
+
+def prompt_too_large(tokens: int, capacity: int) -> ResourceError:
+    """Of a prompt that does not fit even alone."""
+    return ResourceError(
+        "cache_full",
+        f"the prompt has {tokens:,} tokens, the whole cache holds {capacity:,}",
+        "load the model with a larger cache, or shorten the prompt",
+    )
+
+
+def _valid(entry: tuple[int, int, Node]) -> bool:
+    used, _, node = entry
+    return node.page != _GONE and not node.locks and not node.children and node.used == used
+
+
+def _common(a: Sequence[Any], b: Sequence[Any]) -> int:
+    """Length of the common prefix."""
+    for i, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return i
+    return min(len(a), len(b))
