@@ -308,6 +308,10 @@ class LoadRequest(msgspec.Struct, frozen=True):
     """Form of everything but routed experts where there is no accelerator."""
     speculation: Literal["auto", "off"] = "auto"
     """Whether tokens are drafted and checked many at once, where that is measured to pay."""
+    cache_bytes: Natural = 0
+    """Of the KV cache; 0: a full context, at least 1 GiB, at most half of what is free."""
+    cache_form: Literal["auto", "float32", "bf16", "int8"] = "auto"
+    """How the KV cache keeps latents; auto: as the model computes. int8: about half of bf16."""
 
 
 class TierUse(msgspec.Struct, frozen=True):

@@ -24,7 +24,9 @@ class Node:
 
     __slots__ = ("children", "locks", "page", "parent", "serial", "tokens", "used")
 
-    def __init__(self, tokens: tuple[int, ...], page: int, parent: Node | None, serial: int) -> None:
+    def __init__(
+        self, tokens: tuple[int, ...], page: int, parent: Node | None, serial: int
+    ) -> None:
         self.tokens = tokens
         self.page = page
         self.parent = parent
@@ -35,14 +37,6 @@ class Node:
         self.serial = serial
 
 
-class SharedCache(PagedCache):
-    """A sequence's pages, of which those on ``path`` belong to the tree."""
-
-    def __init__(self, tree: PrefixTree, limit: int) -> None:
-        super().__init__(tree.pool, limit, tree)
-        self.path: list[Node] = []
-
-
 class PrefixTree:
     """All pages of a pool by their tokens. Engine thread only, but for ``tokens``."""
 
@@ -51,7 +45,8 @@ class PrefixTree:
         self.tokens = 0
         """Tokens cached. A number of its own, for other threads read it while nodes change."""
         self._root = Node((), _GONE, None, 0)
-        self._open: set[SharedCache] = set()
+        self._paths: dict[PagedCache, list[Node]] = {}
+        """Of each open sequence: the nodes of its shared pages."""
         self._unlocked = 0
         self._leaves: list[tuple[int, int, Node]] = []
         """A heap of what may go, by time of use. Entries may be out of date."""
@@ -70,7 +65,7 @@ class PrefixTree:
 
     # -- sequences
 
-    def open(self, tokens: Sequence[int], limit: int) -> SharedCache:
+    def open(self, tokens: Sequence[int], limit: int) -> PagedCache:
         """A cache with the longest known prefix of `tokens`, for at most `limit` of them.
 
         At least the last token is left to compute: its logits are what the caller is after.
@@ -78,16 +73,16 @@ class PrefixTree:
         """
         if len(tokens) > self.capacity:
             raise prompt_too_large(len(tokens), self.capacity)
-        cache = SharedCache(self, limit)
-        self._open.add(cache)
+        cache = PagedCache(self.pool, limit, self)
+        self._paths[cache] = []
         self._follow(cache, tokens)
         return cache
 
-    def rematch(self, cache: SharedCache, tokens: Sequence[int]) -> None:
+    def rematch(self, cache: PagedCache, tokens: Sequence[int]) -> None:
         """Adopt what others have computed of `tokens` meanwhile, but for the last."""
         self._follow(cache, tokens)
 
-    def advance(self, cache: SharedCache, tokens: Sequence[int]) -> None:
+    def advance(self, cache: PagedCache, tokens: Sequence[int]) -> None:
         """Let others share the full pages computed so far. `tokens` begin with those computed."""
         for i in range(cache.shared, cache.length // PAGE_TOKENS):
             key = tuple(tokens[i * PAGE_TOKENS : (i + 1) * PAGE_TOKENS])
@@ -97,7 +92,7 @@ class PrefixTree:
                 node = self._insert(parent, key, cache.pages[i])
             self._adopt(cache, node)
 
-    def close(self, cache: SharedCache, tokens: Sequence[int]) -> None:
+    def close(self, cache: PagedCache, tokens: Sequence[int]) -> None:
         """Keep what was computed, the last partial page too, and let go of it."""
         self.advance(cache, tokens)
         rest = cache.length - cache.shared * PAGE_TOKENS
@@ -113,12 +108,11 @@ class PrefixTree:
         for page in cache.pages[cache.shared :]:
             self.pool.give(page)
         now = next(self._clock)
-        for node in reversed(cache.path):
+        for node in reversed(self._paths.pop(cache)):
             node.used = now
             self._unlock(node)
-        cache.pages, cache.path = [], []
+        cache.pages = []
         cache.length = cache.shared = 0
-        self._open.remove(cache)
 
     def clear(self) -> None:
         """Forget everything that no sequence holds."""
@@ -137,10 +131,11 @@ class PrefixTree:
 
     # -- inside
 
-    def _end(self, cache: SharedCache) -> Node:
-        return cache.path[-1] if cache.path else self._root
+    def _end(self, cache: PagedCache) -> Node:
+        path = self._paths[cache]
+        return path[-1] if path else self._root
 
-    def _follow(self, cache: SharedCache, tokens: Sequence[int]) -> None:
+    def _follow(self, cache: PagedCache, tokens: Sequence[int]) -> None:
         usable = len(tokens) - 1
         while True:
             begin = cache.shared * PAGE_TOKENS
@@ -151,7 +146,7 @@ class PrefixTree:
             self._adopt(cache, node)
         self._copy_part(cache, key)
 
-    def _adopt(self, cache: SharedCache, node: Node) -> None:
+    def _adopt(self, cache: PagedCache, node: Node) -> None:
         """Go on through a full node; a page of the cache's own in that place is given back."""
         at = cache.shared
         if at == len(cache.pages):
@@ -161,11 +156,11 @@ class PrefixTree:
             cache.pages[at] = node.page
         self._lock(node)
         node.used = next(self._clock)
-        cache.path.append(node)
+        self._paths[cache].append(node)
         cache.shared += 1
         cache.length = max(cache.length, cache.shared * PAGE_TOKENS)
 
-    def _copy_part(self, cache: SharedCache, key: tuple[int, ...]) -> None:
+    def _copy_part(self, cache: PagedCache, key: tuple[int, ...]) -> None:
         """Begin the next page with as many of `key`'s tokens as any page there begins with."""
         begin = cache.shared * PAGE_TOKENS
         best, most = None, cache.length - begin
@@ -244,7 +239,7 @@ class PrefixTree:
         for node in nodes:
             assert node.parent is not None and node.parent.children[node.tokens] is node
             assert len(node.tokens) == PAGE_TOKENS or (node.tokens and not node.children)
-            assert node.locks == sum(node in cache.path for cache in self._open)
+            assert node.locks == sum(node in path for path in self._paths.values())
             brothers = [n.tokens for n in node.parent.children.values() if n is not node]
             assert all(_common(node.tokens, b) < len(node.tokens) for b in brothers)
         offered = {entry[2] for entry in self._leaves if _valid(entry)}
@@ -252,9 +247,9 @@ class PrefixTree:
         assert self._unlocked == sum(not n.locks for n in nodes)
         assert self.tokens == sum(len(n.tokens) for n in nodes)
         held = [node.page for node in nodes]
-        for cache in self._open:
-            assert len(cache.path) == cache.shared
-            assert [n.page for n in cache.path] == cache.pages[: cache.shared]
+        for cache, path in self._paths.items():
+            assert len(path) == cache.shared
+            assert [n.page for n in path] == cache.pages[: cache.shared]
             assert page_count(cache.length) <= len(cache.pages)
             held += cache.pages[cache.shared :]
         free = self.pool.free_pages()

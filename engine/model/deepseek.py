@@ -75,7 +75,7 @@ class Model:
         self._head = head
         self._rotary = rotary
         self._pages = pages
-        self._place = place
+        self.place = place
         narrow = (cache_dtype or dtype) == torch.bfloat16
         self.cache_form: LatentForm = "bf16" if narrow else "float32"
         self._network = network
@@ -87,7 +87,7 @@ class Model:
 
     def new_pool(self, pages: int, form: LatentForm | None = None) -> LatentPool:
         """Pages where attention computes; `form` None: what the model was loaded for."""
-        return LatentPool(self.config, pages, form or self.cache_form, self._place)
+        return LatentPool(self.config, pages, form or self.cache_form, self.place)
 
     def new_cache(self, limit: int | None = None, form: LatentForm | None = None) -> PagedCache:
         """An empty cache of its own for one sequence of at most `limit` tokens."""
@@ -110,9 +110,9 @@ class Model:
         """
         segments = _segments(batch)
         flat = [i for _, tokens in batch.parts for i in tokens]
-        ids = torch.tensor(flat, device=self._place)  # [T]
+        ids = torch.tensor(flat, device=self.place)  # [T]
         positions = torch.cat([torch.arange(s.past, s.past + s.end - s.begin) for s in segments])
-        cos, sin = (t.to(self._place) for t in self._rotary.at(positions))
+        cos, sin = (t.to(self.place) for t in self._rotary.at(positions))
         x = self._embedding[ids].to(self.dtype)  # [T] -> [T, H]
         whole = form == "auto" and len(flat) <= FEW_TOKENS and _readable(segments)
         if self._network is not None and whole:

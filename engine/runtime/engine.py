@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from engine.cache.recent import RecentCaches
+from engine.cache.latent_pool import page_count
+from engine.cache.prefix_tree import PrefixTree
 from engine.errors import Aborted, SelenographError
 from engine.experts.observed import ObservedExperts
 from engine.protocol import FinishReason, Progress
@@ -59,9 +60,10 @@ class Engine:
         context: int,
         scheduler: Scheduler | None = None,
         new_drafter: NewDrafter | None = None,
+        tree: PrefixTree | None = None,
     ) -> None:
         self.scheduler = scheduler or Scheduler()
-        self.recent = RecentCaches(lambda: runner.model.new_cache(context))
+        self.tree = tree or PrefixTree(runner.model.new_pool(8 * page_count(context)))
         self.meter = Meter()
         experts = runner.model.experts
         self.stats = experts.stats if isinstance(experts, ObservedExperts) else None
@@ -117,7 +119,7 @@ class Engine:
 
     def close(self) -> None:
         """Free model and caches."""
-        self.recent.clear()
+        self.tree.clear()
         self._runner.model.close()
 
     # -- the three stations
@@ -148,6 +150,9 @@ class Engine:
                 written += self._advance(item, rows, done)
             else:
                 item.sequence.request.sink(Prefilling(_progress(item.sequence)))
+        for item in done.work:
+            if item.sequence.request.id in self._replies:
+                self.tree.advance(item.sequence.cache, item.sequence.tokens)
         if done.work:
             self.meter.count(done.work, written, done.seconds)
 
@@ -155,11 +160,15 @@ class Engine:
 
     def _admit(self, request: Request) -> None:
         tokens = list(request.prompt.token_ids)
-        limit = min(self._context, len(tokens) + request.sampling.max_tokens)
-        cache = self.recent.take(tokens)
-        cached = cache.length if cache is not None else 0
-        if cache is None:
-            cache = self._runner.model.new_cache(self._context)
+        limit = min(
+            self._context, len(tokens) + request.sampling.max_tokens, self.tree.capacity + 1
+        )
+        try:
+            cache = self.tree.open(tokens, limit)
+        except SelenographError as error:
+            request.sink(Broke(error))
+            return
+        cached = cache.length
         drafts = self._new_drafter if request.speculate else None
         sequence = Sequence(request, cache, cached, limit, drafts and drafts())
         self.scheduler.running.append(sequence)
@@ -200,7 +209,7 @@ class Engine:
     def _retire(self, sequence: Sequence) -> Reply:
         """Out of the running set; what was computed stays for the next prompt."""
         self.scheduler.finish(sequence)
-        self.recent.put(sequence.tokens[: sequence.computed], sequence.cache)
+        self.tree.close(sequence.cache, sequence.tokens)
         return self._replies.pop(sequence.request.id)
 
     def _drop_aborted(self) -> None:

@@ -57,7 +57,7 @@ class Loaded:
             waiting=len(scheduler.waiting),
             prefill_tokens_per_s=meter.prefill_tokens_per_s,
             decode_tokens_per_s=meter.decode_tokens_per_s,
-            cached_tokens=self.engine.recent.tokens,
+            cached_tokens=self.engine.tree.tokens,
             gpu_bytes=gpu_used,
             gpu_total_bytes=gpu_total,
             bound_prefill_tokens_per_s=self.bounds.prefill,

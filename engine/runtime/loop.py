@@ -30,6 +30,7 @@ from engine.protocol import (
     RequestTrace,
 )
 from engine.runtime.bounds import Gauge
+from engine.runtime.caching import new_tree
 from engine.runtime.defaults import read_defaults
 from engine.runtime.engine import Engine, TextEnds
 from engine.runtime.loaded import Loaded
@@ -306,6 +307,7 @@ class EngineThread:
             context,
             Scheduler(SchedulerLimits(stream_from=streams)),
             ngram_drafters() if request.speculation == "auto" else None,
+            new_tree(model, request, folder, context),
         )
         text = LoadedText(
             name=folder.name,

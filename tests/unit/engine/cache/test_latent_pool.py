@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.cache.latent_pool import PAGE_TOKENS, LatentForm, LatentPool, PagedCache, page_bytes
@@ -16,6 +16,7 @@ LIMIT = 4 * PAGE_TOKENS
 
 
 @pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=30, deadline=None)
 @given(
     rank=st.sampled_from((2, 64, 70, 130)),
     rope=st.sampled_from((2, 6)),

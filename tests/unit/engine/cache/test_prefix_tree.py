@@ -16,8 +16,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from engine.cache.latent_pool import PAGE_TOKENS, LatentPool
-from engine.cache.prefix_tree import PrefixTree, SharedCache
+from engine.cache.latent_pool import PAGE_TOKENS, LatentPool, PagedCache
+from engine.cache.prefix_tree import PrefixTree
 from engine.errors import ResourceError
 from tests.unit.engine.cache.configs import config
 
@@ -44,7 +44,7 @@ def _rows(tokens: tuple[int, ...]) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.float32)[:, None].expand(-1, 4)
 
 
-def compute(cache: SharedCache, tokens: Sequence[int], end: int) -> None:
+def compute(cache: PagedCache, tokens: Sequence[int], end: int) -> None:
     """What the model does: the latents of all tokens up to `end` are in the cache."""
     begin = cache.length
     cache.reserve(end)
@@ -53,7 +53,7 @@ def compute(cache: SharedCache, tokens: Sequence[int], end: int) -> None:
     cache.length = end
 
 
-def check(cache: SharedCache, tokens: Sequence[int]) -> None:
+def check(cache: PagedCache, tokens: Sequence[int]) -> None:
     for layer in range(LAYERS):
         got = cache.read(layer, 0, cache.length, torch.float32)
         assert torch.equal(got, expected(tokens, cache.length) + layer)
@@ -93,7 +93,7 @@ class Trees(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.tree = tree_of(9)
-        self.open: list[tuple[SharedCache, list[int]]] = []
+        self.open: list[tuple[PagedCache, list[int]]] = []
 
     @precondition(lambda self: len(self.open) < 4)
     @rule(tokens=TOKENS)
