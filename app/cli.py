@@ -109,7 +109,11 @@ def _parser() -> argparse.ArgumentParser:
 def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = commands.add_parser("run", help="ask the agent and print its answer")
     run.add_argument("prompt", nargs="?", help="the question; - reads it from standard input")
-    run.add_argument("--effort", choices=("fast", "standard", "deep"), help="how long it may think")
+    run.add_argument(
+        "--effort",
+        choices=("fast", "standard", "deep", "exam", "search"),
+        help="how long it may think",
+    )
     run.add_argument(
         "--tools", metavar="A,B", help="tools it may use, comma-separated; '' for none"
     )
@@ -128,6 +132,8 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run.add_argument("--max-steps", type=_positive, metavar="N")
     run.add_argument("--max-tokens", type=_positive, metavar="N")
     run.add_argument("--max-seconds", type=float, metavar="S")
+    run.add_argument("--max-thinking", type=_positive, metavar="N", help="thinking tokens in all")
+    run.add_argument("--max-cost", type=float, metavar="C", help="for endpoints with a price")
     group = run.add_mutually_exclusive_group()
     group.add_argument("--conversation", metavar="ID", help="go on in this conversation")
     group.add_argument("--resume", metavar="ID", help="finish this conversation's last run")

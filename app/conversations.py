@@ -188,6 +188,9 @@ class Conversations:
         settings: ev.RunSettings,
         unattended: ev.Decision | None,
     ) -> None:
+        def slept(seconds: float) -> None:
+            run.emit(ev.ClockJumped(seconds), run.span)
+
         run = Run(
             conversation=conversation,
             turn=turn,
@@ -197,7 +200,7 @@ class Conversations:
             tools=self._tools,
             desk=self._desk,
             rules=Rules(lambda: self._settings().always_allow, self._allow_always, unattended),
-            meter=Meter(budget_of(settings)),
+            meter=Meter(budget_of(settings), slept),
             scratch=self._scratch / conversation,
         )
         task = asyncio.create_task(run_turn(run), name=f"turn {turn}")

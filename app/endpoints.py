@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from app.backends.base import Backend
+from app.backends.base import Backend, Prices, Traits
 from app.backends.openai_http import OpenAIBackend
 from app.engines.models import default_model
 from app.engines.supervisor import Supervisor
@@ -54,17 +54,25 @@ class Endpoints:
             return self._fixed
         if run.backend == "local":
             await self._ready()
-            name = self.view.status.model if self.view.status else None
-            return self._connect(
+            status = self.view.status
+            backend = self._connect(
                 f"{self._supervisor.url.rstrip('/').removesuffix('/v1')}/v1",
                 self._supervisor.token,
-                name or "local",
+                (status.model if status else None) or "local",
                 ours=True,
             )
+            context = status.context_length if status else 0
+            backend.traits = Traits(closes_reasoning=True, context=context)
+            return backend
         for endpoint in self._settings().endpoints:
             if endpoint.id == run.backend:
                 name = endpoint.name or endpoint.base_url
-                return self._connect(endpoint.base_url, endpoint.key, name, ours=False)
+                backend = self._connect(endpoint.base_url, endpoint.key, name, ours=False)
+                prices = Prices(
+                    endpoint.price_prompt, endpoint.price_completion, endpoint.price_cached
+                )
+                backend.traits = Traits(context=endpoint.context, prices=prices)
+                return backend
         raise ConfigError(
             "no_endpoint",
             f"there is no model endpoint {run.backend!r}",
@@ -111,7 +119,7 @@ class Endpoints:
             message = self.view.message or "the engine did not become ready"
             raise EngineLost("engine_lost", message, self.view.hint or _RESTART)
 
-    def _connect(self, url: str, token: str, name: str, *, ours: bool) -> Backend:
+    def _connect(self, url: str, token: str, name: str, *, ours: bool) -> OpenAIBackend:
         if (url, token) not in self._open:
             self._open[url, token] = OpenAIBackend(url, token, name, ours)
         return self._open[url, token]

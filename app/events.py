@@ -5,7 +5,7 @@ an event to SQLite *before* anybody sees it, and what is on screen is ``fold(sta
 (:mod:`app.state`).
 
 Order within a conversation (``seq`` rises by one):
-``TurnBegin (StepBegin ModelCallBegin (PartBegin PartDelta* PartEnd)* ModelCallEnd
+``TurnBegin (StepBegin NoteGiven* ModelCallBegin (PartBegin PartDelta* PartEnd)* ModelCallEnd
 (ToolProposed [[ApprovalAsked] ApprovalAnswered] [ToolStarted ToolOutput*] ToolEnded)* StepEnd)*
 [Interrupted | Failed] TurnEnd``. Every ToolProposed is followed by a ToolEnded, whatever happens,
 so that the history stays valid for the chat template.
@@ -26,11 +26,14 @@ SCHEMA = 1
 
 PartKind = Literal["reasoning", "text", "tool_call"]
 TurnStatus = Literal["running", "answered", "stopped", "failed", "budget"]
-Cause = Literal["user", "budget", "shutdown", "engine_lost"]
+Cause = Literal["user", "budget", "shutdown", "engine_lost", "loop"]
 StopMode = Literal["now", "after_step"]
 Decision = Literal["once", "run", "always", "deny"]
 ToolStatus = Literal["ok", "error", "denied", "cancelled"]
-Effort = Literal["fast", "standard", "deep"]
+Effort = Literal["fast", "standard", "deep", "exam", "search"]
+Limit = Literal["steps", "tokens", "thinking", "step_thinking", "seconds", "tool_seconds", "cost"]
+Purpose = Literal["act", "conclude", "summary"]
+"""What a step is for: to go on with the task, to answer from what is there, to write notes."""
 
 
 class Budget(msgspec.Struct, frozen=True):
@@ -41,6 +44,14 @@ class Budget(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     step_tokens: int = 0
     """Completion tokens of a single model call; 0: what the context leaves."""
+    thinking: int = 0
+    """Reasoning tokens over all steps."""
+    step_thinking: int = 0
+    """Reasoning tokens of a single model call."""
+    tool_seconds: float = 0.0
+    """Time in tools, those side by side counted once."""
+    cost: float = 0.0
+    """In the currency of the endpoint's prices."""
 
 
 class RunSettings(msgspec.Struct, frozen=True):
@@ -119,10 +130,49 @@ class TurnEnd(msgspec.Struct, frozen=True, tag="turn.end"):
 
 class StepBegin(msgspec.Struct, frozen=True, tag="step.begin"):
     index: int
+    purpose: Purpose = "act"
 
 
 class StepEnd(msgspec.Struct, frozen=True, tag="step.end"):
     index: int
+
+
+# -- what the program decides ------------------------------------------------------------------
+
+
+class NoteGiven(msgspec.Struct, frozen=True, tag="note"):
+    """Something the program tells the model before a step's reply; it stays in the history."""
+
+    code: str
+    text: str
+
+
+class BudgetNear(msgspec.Struct, frozen=True, tag="budget.near"):
+    """Most of a limit is used; the model is told in the same step."""
+
+    limit: Limit
+    used: float
+    allowed: float
+
+
+class ThinkingCut(msgspec.Struct, frozen=True, tag="budget.thinking"):
+    """Reasoning ended at its limit: closed by the engine, or by the program leaving the stream."""
+
+    tokens: int
+    by: Literal["engine", "program"]
+
+
+class Concluding(msgspec.Struct, frozen=True, tag="conclude"):
+    """No further steps; this one has to answer from what is there. ``code`` says what ended it."""
+
+    code: str
+    message: str
+
+
+class ClockJumped(msgspec.Struct, frozen=True, tag="clock.jumped"):
+    """Nothing ran for so long (sleep, a stopped process); no budget counts it."""
+
+    seconds: float
 
 
 # -- model call --------------------------------------------------------------------------------
@@ -282,6 +332,11 @@ Body = (
     | TurnEnd
     | StepBegin
     | StepEnd
+    | NoteGiven
+    | BudgetNear
+    | ThinkingCut
+    | Concluding
+    | ClockJumped
     | ModelCallBegin
     | ModelPrompt
     | PrefillProgress

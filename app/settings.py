@@ -24,6 +24,13 @@ class Endpoint(msgspec.Struct, frozen=True):
     model: str = ""
     key: str = ""
     """The file is readable by its owner alone."""
+    context: int = 0
+    """Tokens that its model's context holds; 0: not known."""
+    price_prompt: float = 0.0
+    """Per million tokens, as the other two; 0: free, or nobody counts."""
+    price_completion: float = 0.0
+    price_cached: float | None = None
+    """Of prompt tokens that were in the endpoint's cache; None: as the others."""
 
 
 class Collection(msgspec.Struct, frozen=True):

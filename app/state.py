@@ -12,6 +12,7 @@ from functools import singledispatch
 
 from app import events as ev
 from app.events import Event
+from app.remarks import remark
 from engine.protocol import ChatMessage, Timings, ToolSpec, Usage
 
 _NO_USAGE = Usage()
@@ -90,6 +91,15 @@ class ModelCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """Something the program decided or met, in words for people."""
+
+    at: float
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One model call, the parts it wrote and the tools it called."""
 
@@ -100,6 +110,10 @@ class Step:
     parts: tuple[Part, ...] = ()
     tools: tuple[ToolRun, ...] = ()
     ended: float = 0.0
+    purpose: ev.Purpose = "act"
+    notes: tuple[ev.NoteGiven, ...] = ()
+    """What the model is told before its reply."""
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +132,10 @@ class Turn:
     stopping: ev.StopMode | None = None
     interrupted: ev.Interrupted | None = None
     failure: ev.Failed | None = None
+    counted_from: int = 0
+    """The first step that counts against the budget: a person let it go on after a limit."""
+    remarks: tuple[Remark, ...] = ()
+    """What belongs to no step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +179,9 @@ class ConversationState:
 def fold(state: ConversationState, event: Event) -> ConversationState:
     """The next state. Never raises on an event that arrives out of place: it is ignored."""
     after = _apply(event.body, state, event)
+    words = remark(event.body)
+    if words:
+        after = _remarked(after, event, Remark(event.at, *words))
     return replace(
         after,
         id=after.id or event.conversation,
@@ -232,9 +253,10 @@ def _(body: ev.TurnResumed, state: ConversationState, event: Event) -> Conversat
     def resume(turn: Turn) -> Turn:
         # A step that never ended is run again, so what it had written is dropped.
         done = tuple(s for s in turn.steps if s.ended)
+        counted = len(done) if turn.status == "budget" else turn.counted_from
         return replace(
             turn, status="running", ended=0.0, answer="", steps=done,
-            stopping=None, interrupted=None, failure=None,
+            stopping=None, interrupted=None, failure=None, counted_from=counted,
         )  # fmt: skip
 
     return _with_turn(state, body.turn, resume)
@@ -251,13 +273,18 @@ def _(body: ev.TurnEnd, state: ConversationState, event: Event) -> ConversationS
 
 @_apply.register
 def _(body: ev.StepBegin, state: ConversationState, event: Event) -> ConversationState:
-    step = Step(body.index, event.span, began=event.at)
+    step = Step(body.index, event.span, began=event.at, purpose=body.purpose)
     return _with_turn(state, event.run, lambda t: replace(t, steps=(*t.steps, step)))
 
 
 @_apply.register
 def _(body: ev.StepEnd, state: ConversationState, event: Event) -> ConversationState:
     return _with_step(state, event, lambda s: replace(s, ended=event.at))
+
+
+@_apply.register
+def _(body: ev.NoteGiven, state: ConversationState, event: Event) -> ConversationState:
+    return _with_step(state, event, lambda s: replace(s, notes=(*s.notes, body)))
 
 
 @_apply.register
@@ -420,6 +447,19 @@ def _(body: ev.Interrupted, state: ConversationState, event: Event) -> Conversat
 @_apply.register
 def _(body: ev.Failed, state: ConversationState, event: Event) -> ConversationState:
     return _with_turn(state, event.run, lambda t: replace(t, failure=body))
+
+
+def _remarked(state: ConversationState, event: Event, one: Remark) -> ConversationState:
+    """With a remark at its step, else at the turn."""
+
+    def inner(turn: Turn) -> Turn:
+        if turn.steps and turn.steps[-1].span == event.span:
+            last = turn.steps[-1]
+            last = replace(last, remarks=(*last.remarks, one))
+            return replace(turn, steps=(*turn.steps[:-1], last))
+        return replace(turn, remarks=(*turn.remarks, one))
+
+    return _with_turn(state, event.run, inner)
 
 
 def _with_turn(

@@ -1,22 +1,44 @@
-"""Limits of a turn: steps, tokens, seconds; and what the effort presets mean."""
+"""Limits of a turn, what it has used of them, and what the effort presets mean."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
+from app.backends.base import Prices
 from app.errors import BudgetSpent
-from app.events import Budget, Effort, RunSettings
+from app.events import Budget, Effort, Limit, RunSettings
+from app.state import Turn
+from engine.protocol import Usage
 
 PRESETS: dict[Effort, Budget] = {
-    "fast": Budget(steps=8, step_tokens=2_048),
-    "standard": Budget(steps=50, step_tokens=16_384),
-    "deep": Budget(steps=300),
+    "fast": Budget(steps=8, step_tokens=2_048, step_thinking=1_024),
+    "standard": Budget(steps=50, step_tokens=16_384, step_thinking=8_192),
+    "deep": Budget(steps=300, thinking=98_304),
+    "exam": Budget(steps=120, step_thinking=49_152),
+    "search": Budget(steps=300, step_thinking=24_576),
 }
-"""``deep`` leaves a reply as long as the context does, as the model's publishers run it."""
+"""The last three are how the model's publishers run it; they leave a reply as long as the context
+does."""
+
+NEAR = 0.85
+"""The share of a limit from which the model is told of it."""
+_SLEPT = 10.0
+"""Seconds between two ticks after which the machine or the process must have stood still."""
+_TICK = 1.0
 
 _HINT = "raise the limit or choose a higher effort, then resume"
+_NAMES: dict[Limit, str] = {
+    "steps": "{:,.0f} steps",
+    "tokens": "{:,.0f} tokens",
+    "thinking": "{:,.0f} thinking tokens",
+    "seconds": "{:g} s",
+    "tool_seconds": "{:g} s in tools",
+    "cost": "{:g} of cost",
+}
 
 
 def budget_of(settings: RunSettings) -> Budget:
@@ -24,63 +46,191 @@ def budget_of(settings: RunSettings) -> Budget:
     return PRESETS[settings.effort] if settings.budget == Budget() else settings.budget
 
 
-class Meter:
-    """What a turn has used. Its clock stands still while a person is asked."""
+@dataclass(slots=True)
+class Used:
+    """Tokens are completion tokens, ``cost`` is in the endpoint's currency."""
 
-    def __init__(self, budget: Budget) -> None:
-        self._budget = budget
-        self._steps = 0
-        self._tokens = 0
-        self._timeout: asyncio.Timeout | None = None
+    steps: int = 0
+    tokens: int = 0
+    thinking: int = 0
+    seconds: float = 0.0
+    tool_seconds: float = 0.0
+    cost: float = 0.0
 
-    def begin_step(self) -> None:
-        """Count a step. Raises BudgetSpent if there is none left, of steps or of tokens."""
-        if self._budget.steps and self._steps >= self._budget.steps:
-            raise BudgetSpent("steps", f"the limit of {self._budget.steps} steps is reached", _HINT)
-        if self._tokens_left == 0:
-            raise BudgetSpent(
-                "tokens", f"the limit of {self._budget.tokens} tokens is reached", _HINT
-            )
-        self._steps += 1
 
-    def add_tokens(self, tokens: int) -> None:
-        self._tokens += tokens
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How much of one limit is used."""
+
+    limit: Limit
+    used: float
+    allowed: float
 
     @property
-    def _tokens_left(self) -> int | None:
-        return max(0, self._budget.tokens - self._tokens) if self._budget.tokens else None
+    def part(self) -> float:
+        return self.used / self.allowed
+
+    def words(self) -> str:
+        """``43 of 50 steps``."""
+        used = f"{self.used:,.2f}" if isinstance(self.used, float) else f"{self.used:,}"
+        return f"{used} of {_NAMES[self.limit].format(self.allowed)}"
+
+
+def spent(share: Share) -> BudgetSpent:
+    """The error that ends the steps of a turn."""
+    limit = _NAMES[share.limit].format(share.allowed)
+    return BudgetSpent(share.limit, f"the limit of {limit} is reached", _HINT)
+
+
+def used_before(turn: Turn, prices: Prices) -> Used:
+    """What a turn that goes on had used; nothing where a limit ended it and a person said go on."""
+    used = Used()
+    for step in turn.steps[turn.counted_from :]:
+        used.steps += step.purpose == "act"
+        if step.call is not None:
+            _add(used, step.call.usage, prices)
+        tools = sum(tool.seconds for tool in step.tools)
+        used.tool_seconds += tools
+        used.seconds += (step.call.seconds if step.call else 0.0) + tools
+    return used
+
+
+def _add(used: Used, usage: Usage, prices: Prices) -> None:
+    used.tokens += usage.completion_tokens
+    used.thinking += usage.completion_tokens_details.reasoning_tokens
+    used.cost += prices.cost(usage)
+
+
+class Meter:
+    """What a turn has used. Its clock stands still while a person is asked and while the machine
+    sleeps.
+    """
+
+    def __init__(
+        self, budget: Budget, on_sleep: Callable[[float], None] = lambda seconds: None
+    ) -> None:
+        """``on_sleep`` hears of seconds that are not counted because nothing ran in them."""
+        self.budget = budget
+        self.prices = Prices()
+        self.used = Used()
+        self._on_sleep = on_sleep
+        self._told: set[Limit] = set()
+        self._timeout: asyncio.Timeout | None = None
+        self._ended: Share | None = None
+        self._paused = 0
+        self._tools = 0
+        self._at = time.monotonic()
+        self._wall = time.time()
+
+    # -- what is used -------------------------------------------------------------------------
+
+    def begin_step(self) -> None:
+        """Count a step. Raises BudgetSpent if anything of the budget is used up."""
+        for share in self.shares():
+            if share.used >= share.allowed:
+                raise spent(share)
+        self.used.steps += 1
+
+    def add(self, usage: Usage) -> None:
+        """Count what a model call took."""
+        _add(self.used, usage, self.prices)
+
+    def shares(self) -> list[Share]:
+        """Of every limit there is."""
+        self._advance()
+        pairs: list[tuple[Limit, float, float]] = [
+            ("steps", self.used.steps, self.budget.steps),
+            ("tokens", self.used.tokens, self.budget.tokens),
+            ("thinking", self.used.thinking, self.budget.thinking),
+            ("seconds", self.used.seconds, self.budget.seconds),
+            ("tool_seconds", self.used.tool_seconds, self.budget.tool_seconds),
+            ("cost", self.used.cost, self.budget.cost),
+        ]
+        return [Share(*pair) for pair in pairs if pair[2]]
+
+    def near(self) -> list[Share]:
+        """The limits of which ``NEAR`` is used, each once."""
+        found = [s for s in self.shares() if s.part >= NEAR and s.limit not in self._told]
+        self._told.update(share.limit for share in found)
+        return found
 
     @property
     def max_tokens(self) -> int | None:
         """The limit of the next reply; None: what the context leaves."""
-        limits = [n for n in (self._budget.step_tokens or None, self._tokens_left) if n]
-        return min(limits, default=None)
+        left = self.budget.tokens - self.used.tokens if self.budget.tokens else 0
+        return min((n for n in (self.budget.step_tokens, left) if n > 0), default=None)
+
+    @property
+    def thinking_left(self) -> int | None:
+        """The limit of the next reply's reasoning; None: none."""
+        left = self.budget.thinking - self.used.thinking if self.budget.thinking else 0
+        return min((n for n in (self.budget.step_thinking, left) if n > 0), default=None)
+
+    # -- time ---------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def clock(self) -> AsyncIterator[None]:
         """Raises BudgetSpent when the block takes longer than the budget's seconds."""
-        seconds = self._budget.seconds
+        self._at, self._wall = time.monotonic(), time.time()
         try:
-            async with asyncio.timeout(seconds or None) as timeout:
+            async with asyncio.timeout(None) as timeout:
                 self._timeout = timeout
-                yield
+                ticker = asyncio.create_task(self._tick(), name="budget")
+                try:
+                    yield
+                finally:
+                    ticker.cancel()
         except TimeoutError:
-            if not timeout.expired():
+            if self._ended is None:
                 raise
-            raise BudgetSpent("seconds", f"the limit of {seconds:g} s is reached", _HINT) from None
+            raise spent(self._ended) from None
+        finally:
+            self._timeout = None
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """The block's time is not counted."""
-        timeout = self._timeout
-        deadline = timeout.when() if timeout else None
-        if timeout is None or deadline is None or timeout.expired():
-            yield
-            return
-        clock = asyncio.get_running_loop().time
-        left = deadline - clock()
-        timeout.reschedule(None)
+        self._advance()
+        self._paused += 1
         try:
             yield
         finally:
-            timeout.reschedule(clock() + left)
+            self._advance()
+            self._paused -= 1
+
+    @contextmanager
+    def in_tool(self) -> Iterator[None]:
+        """The block's time counts as a tool's, too; side by side it counts once."""
+        self._advance()
+        self._tools += 1
+        try:
+            yield
+        finally:
+            self._advance()
+            self._tools -= 1
+
+    async def _tick(self) -> None:
+        while self._ended is None:
+            self._advance()
+            times = [s for s in self.shares() if s.limit in ("seconds", "tool_seconds")]
+            for share in times:
+                if share.used >= share.allowed and self._timeout is not None:
+                    self._ended = share
+                    self._timeout.reschedule(asyncio.get_running_loop().time())
+                    return
+            await asyncio.sleep(min([_TICK, *(s.allowed - s.used for s in times)]))
+
+    def _advance(self) -> None:
+        at, wall = time.monotonic(), time.time()
+        passed = at - self._at
+        # On some systems the monotonic clock stands still while the machine sleeps.
+        slept = max(passed, wall - self._wall) if self._timeout is not None else 0.0
+        self._at, self._wall = at, wall
+        if slept > _SLEPT:
+            if not self._paused:
+                self._on_sleep(slept)
+            return
+        if not self._paused:
+            self.used.seconds += passed
+            if self._tools:
+                self.used.tool_seconds += passed

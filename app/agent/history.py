@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from app.state import Step, ToolRun, Turn
-from engine.protocol import ChatMessage, FunctionCall, ToolCall
+from engine.protocol import ChatMessage, FunctionCall, Role, ToolCall
 
 
-def messages(path: Iterable[Turn], system: str = "") -> tuple[ChatMessage, ...]:
+def messages(
+    path: Iterable[Turn], system: str = "", notes: Role = "system"
+) -> tuple[ChatMessage, ...]:
     """System prompt, then each turn's user message, replies and tool results.
 
     Every call of an assistant message is followed by exactly one result, in order. Of a step that
     did not end, what came to an end of its own is told (text, calls with results). A reply that
-    only thought is left out: nothing followed from it.
+    only thought is left out: nothing followed from it. What the program told the model stands
+    before the reply of its step, in the role ``notes``.
     """
     head = (ChatMessage("system", system),) if system else ()
-    return (*head, *(message for turn in path for message in _of_turn(turn)))
+    return (*head, *(message for turn in path for message in _of_turn(turn, notes)))
 
 
 def call_ids(path: Iterable[Turn]) -> list[str]:
@@ -29,9 +32,16 @@ def text_of(step: Step) -> str:
     return "".join(part.text for part in step.parts if part.kind == "text")
 
 
-def _of_turn(turn: Turn) -> Iterator[ChatMessage]:
+def thought_of(step: Step) -> str:
+    """What it thought."""
+    return "".join(part.text for part in step.parts if part.kind == "reasoning")
+
+
+def _of_turn(turn: Turn, notes: Role) -> Iterator[ChatMessage]:
     yield ChatMessage("user", turn.text)
     for step in turn.steps:
+        for note in step.notes:
+            yield ChatMessage(notes, note.text)
         if step.ended or turn.status != "running":
             yield from _of_step(step)
 
@@ -41,11 +51,10 @@ def _of_step(step: Step) -> Iterator[ChatMessage]:
     done = [tool for tool in step.tools if tool.status is not None]
     if not text.strip() and not done:
         return
-    thought = "".join(part.text for part in step.parts if part.kind == "reasoning")
     yield ChatMessage(
         "assistant",
         content=text,
-        reasoning_content=thought or None,
+        reasoning_content=thought_of(step) or None,
         tool_calls=tuple(_call(tool) for tool in done),
     )
     for tool in done:

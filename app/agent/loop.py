@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from dataclasses import dataclass
 from itertools import count
 
 from app import events as ev
-from app.agent.model_call import Reply, ask_model
+from app.agent import notes
+from app.agent.budget import used_before
+from app.agent.conclude import conclude
+from app.agent.model_call import Ask, Reply, ask_model
 from app.agent.run import Run
 from app.agent.tool_call import answer_calls
+from app.backends.base import Backend
 from app.errors import BudgetSpent, EngineLost, FormatError, SelenographError
 
 _log = logging.getLogger(__name__)
 
-_EMPTY_REPLIES = 2
+_EMPTY_REPLIES = 3
 """How often in a row a model may think and say nothing before the turn fails."""
+_CUT_REPLIES = 2
+"""How often in a row its thinking may be cut with nothing said before it has to conclude."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +40,10 @@ async def run_turn(run: Run) -> None:
     Whatever happens, every part, model call and tool call that began is ended in the record.
     """
     try:
-        async with run.meter.clock():
-            ending = await _steps(run)
+        ending = await _within_budget(run)
     except asyncio.CancelledError:
         # Stopping is this task's last business, so the cancellation ends here.
         ending = Ending("stopped", trouble=(ev.Interrupted(run.cause),))
-    except BudgetSpent as error:
-        ending = Ending("budget", trouble=(ev.Interrupted("budget", str(error)),))
     except EngineLost as error:
         lost = ev.Interrupted("engine_lost", error.message)
         ending = Ending("failed", trouble=(lost, _failed(error)))
@@ -56,40 +58,94 @@ async def run_turn(run: Run) -> None:
     run.journal.end_turn(run.conversation, run.turn, last)
 
 
-async def _steps(run: Run) -> Ending:
+async def _within_budget(run: Run) -> Ending:
     backend = await run.find_backend(run.settings)
     turn = run.state.turn(run.turn)
-    empty = 0
-    for index in count(len(turn.steps) if turn else 0):
-        run.meter.begin_step()
-        span = secrets.token_hex(6)
-        run.emit(ev.StepBegin(index), span)
-        reply = await ask_model(run, backend, span)
-        if reply.calls:
-            await answer_calls(run, span, reply.calls)
-        elif reply.empty and reply.finish_reason != "length":
-            empty += 1
+    run.meter.prices = backend.traits.prices
+    if turn is not None:
+        run.meter.used = used_before(turn, backend.traits.prices)
+    try:
+        async with run.meter.clock():
+            return await _Steps(run, backend).take()
+    except BudgetSpent as error:
+        answer = await conclude(run, backend, error)
+        return Ending("budget", answer, (ev.Interrupted("budget", str(error)),))
+
+
+class _Steps:
+    """The steps of one turn, and what has to be remembered from one to the next."""
+
+    def __init__(self, run: Run, backend: Backend) -> None:
+        self._run = run
+        self._backend = backend
+        self._empty = 0
+        self._cut = 0
+        self._notes: list[ev.NoteGiven] = []
+        """For the next step."""
+
+    async def take(self) -> Ending:
+        """Until one ends the turn. Raises BudgetSpent, and what a model call raises."""
+        run = self._run
+        turn = run.state.turn(run.turn)
+        for index in count(len(turn.steps) if turn else 0):
+            run.meter.begin_step()
+            span = run.begin_step(index)
+            self._tell(span)
+            reply = await self._ask(span)
+            if reply.calls:
+                await answer_calls(run, span, reply.calls)
+            self._look_at(reply, span)
+            run.emit(ev.StepEnd(index), span)
+            ending = self._ending(reply)
+            if ending is not None:
+                return ending
+        raise AssertionError("count never ends")
+
+    def _tell(self, span: str) -> None:
+        run = self._run
+        for share in run.meter.near():
+            run.emit(ev.BudgetNear(share.limit, share.used, share.allowed), span)
+            self._notes.append(notes.budget_near(share))
+        for note in self._notes:
+            run.emit(note, span)
+        self._notes.clear()
+
+    async def _ask(self, span: str) -> Reply:
+        meter = self._run.meter
+        ask = Ask(max_tokens=meter.max_tokens, thinking=meter.thinking_left)
+        return await ask_model(self._run, self._backend, span, ask)
+
+    def _look_at(self, reply: Reply, span: str) -> None:
+        """What a reply that came to nothing calls for. Raises FormatError, BudgetSpent."""
+        if not reply.empty:
+            self._empty = self._cut = 0
+        elif reply.cut:
+            self._cut += 1
+            if self._cut == _CUT_REPLIES:
+                limit = f"{self._run.meter.budget.step_thinking:,} thinking tokens in a step"
+                raise BudgetSpent("step_thinking", f"the limit of {limit} is reached")
+            self._notes.append(notes.thinking_cut(reply.thought))
+        elif reply.finish_reason == "length":
+            raise BudgetSpent("step_tokens", "the reply was cut off at its token limit")
+        else:
+            self._empty += 1
             problem = "the model thought, but neither answered nor called a tool"
-            run.emit(ev.FormatProblemSeen("empty_reply", problem), span)
-            if empty == _EMPTY_REPLIES:
+            self._run.emit(ev.FormatProblemSeen("empty_reply", problem), span)
+            if self._empty == _EMPTY_REPLIES:
                 raise FormatError("empty_reply", problem, "resume, or ask differently")
-        run.emit(ev.StepEnd(index), span)
-        ending = _ending(run, reply)
-        if ending is not None:
-            return ending
-    raise AssertionError("count never ends")
+            if self._empty > 1:
+                self._notes.append(notes.say_something(reply.thought))
 
-
-def _ending(run: Run, reply: Reply) -> Ending | None:
-    """Whether the turn is over after a step."""
-    if not reply.calls and reply.finish_reason == "length":
-        cut = ev.Interrupted("budget", "the reply was cut off at its token limit")
-        return Ending("budget", reply.text, (cut,))
-    if not reply.calls and not reply.empty:
-        return Ending("answered", reply.text.strip())
-    if run.stop_after_step:
-        return Ending("stopped", trouble=(ev.Interrupted("user"),))
-    return None
+    def _ending(self, reply: Reply) -> Ending | None:
+        """Whether the turn is over after a step."""
+        if not reply.calls and not reply.empty:
+            if reply.finish_reason == "length":
+                cut = ev.Interrupted("budget", "the reply was cut off at its token limit")
+                return Ending("budget", reply.text, (cut,))
+            return Ending("answered", reply.text.strip())
+        if self._run.stop_after_step:
+            return Ending("stopped", trouble=(ev.Interrupted("user"),))
+        return None
 
 
 def _failed(error: SelenographError) -> ev.Failed:

@@ -13,6 +13,10 @@ from app.agent.prompts import system_prompt
 from app.agent.run import Run
 from app.backends import base
 from app.errors import BackendError
+from engine.protocol import CompletionTokensDetails, Role, Usage
+
+_CHARS_PER_TOKEN = 3.5
+"""Where an endpoint does not say how many tokens a text has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +35,40 @@ class Reply:
     text: str
     calls: tuple[Call, ...]
     finish_reason: str
+    thought: str = ""
+    cut: bool = False
+    """The program left the stream because the reasoning had reached its limit."""
 
     @property
     def empty(self) -> bool:
         return not self.text.strip() and not self.calls
 
 
-async def ask_model(run: Run, backend: base.Backend, span: str) -> Reply:
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is special about one request. Tokens None: no limit."""
+
+    tools: bool = True
+    may_call: bool = True
+    max_tokens: int | None = None
+    thinking: int | None = None
+
+
+async def ask_model(run: Run, backend: base.Backend, span: str, ask: Ask) -> Reply:
     """Ask once and record everything. Raises what :meth:`Backend.stream` raises."""
     path = run.path()
+    traits = backend.traits
+    # A system message in mid-conversation is our templates' way; not every endpoint takes one.
+    role: Role = "system" if traits.closes_reasoning else "user"
+    settings = run.settings
     request = base.ModelRequest(
-        messages=history.messages(path, system_prompt(run.settings)),
-        tools=run.tools.specs(run.enabled),
-        model=run.settings.model,
-        sampling=base.Sampling(
-            run.settings.temperature, run.settings.top_p, run.settings.seed, run.meter.max_tokens
-        ),
+        messages=history.messages(path, system_prompt(settings), role),
+        tools=run.tools.specs(run.enabled) if ask.tools else (),
+        model=settings.model,
+        sampling=base.Sampling(settings.temperature, settings.top_p, settings.seed, ask.max_tokens),
         request_id=span,
+        may_call=ask.may_call,
+        thinking=ask.thinking,
     )
     sampling = request.sampling
     given = {
@@ -55,6 +76,8 @@ async def ask_model(run: Run, backend: base.Backend, span: str) -> Reply:
         "top_p": sampling.top_p,
         "seed": sampling.seed,
         "max_tokens": sampling.max_tokens,
+        "thinking": request.thinking,
+        "tool_choice": None if ask.may_call else "none",
     }
     run.emit(
         ev.ModelCallBegin(
@@ -68,10 +91,17 @@ async def ask_model(run: Run, backend: base.Backend, span: str) -> Reply:
     )
     writer = _Writer(run, span, history.call_ids(path))
     stream = backend.stream(request)
+    limit = None if traits.closes_reasoning else ask.thinking
     async with _closing(stream):
         async for event in stream:
             writer.take(event)
-    return writer.reply()
+            if limit is not None and writer.thinks_past(limit):
+                writer.cut()
+                break
+    reply = writer.reply()
+    if ask.thinking is not None and not reply.cut and writer.thought >= ask.thinking > 0:
+        run.emit(ev.ThinkingCut(writer.thought, "engine"), span)
+    return reply
 
 
 def _closing(
@@ -98,6 +128,9 @@ class _Writer:
         self._tokens = 0
         self._all_tokens = 0
         self._text: list[str] = []
+        self._thoughts: list[str] = []
+        self._thought_tokens = 0.0
+        self._was_cut = False
         self._calls: list[Call] = []
         self._index = -1
         self._finished: base.Finished | None = None
@@ -126,7 +159,37 @@ class _Writer:
             raise BackendError(
                 "no_finish", "the reply broke off before its end", "try again", retryable=True
             )
-        return Reply("".join(self._text), tuple(self._calls), self._finished.reason)
+        return Reply(
+            "".join(self._text),
+            tuple(self._calls),
+            self._finished.reason,
+            "".join(self._thoughts),
+            self._was_cut,
+        )
+
+    @property
+    def thought(self) -> int:
+        """Reasoning tokens, as the endpoint told, else as they were counted or guessed here."""
+        told = (
+            self._finished.usage.completion_tokens_details.reasoning_tokens
+            if (self._finished)
+            else 0
+        )
+        return told or round(self._thought_tokens)
+
+    def thinks_past(self, limit: int) -> bool:
+        """Whether it is in its reasoning, and that is as long as it may be."""
+        return self._kind == "reasoning" and self._thought_tokens >= limit
+
+    def cut(self) -> None:
+        """End the reply here, in its reasoning."""
+        thought = round(self._thought_tokens)
+        self._was_cut = True
+        usage = Usage(
+            completion_tokens=thought, completion_tokens_details=CompletionTokensDetails(thought)
+        )
+        self._finish(base.Finished("thinking_limit", usage))
+        self._run.emit(ev.ThinkingCut(thought, "program"), self._span)
 
     def _show(self, body: ev.Body) -> None:
         self._run.journal.publish(self._run.conversation, body, self._run.turn, self._span)
@@ -149,6 +212,9 @@ class _Writer:
             self._begin(kind)
         if kind == "text":
             self._text.append(text)
+        elif kind == "reasoning":
+            self._thoughts.append(text)
+            self._thought_tokens += tokens or len(text) / _CHARS_PER_TOKEN
         self._buffer.append(text)
         self._tokens += tokens
         self._run.journal.delta(
@@ -191,11 +257,15 @@ class _Writer:
         self._end()
         self._finished = event
         now = time.monotonic()
-        self._run.meter.add_tokens(event.usage.completion_tokens or self._all_tokens)
+        usage = event.usage
+        if not usage.completion_tokens and self._all_tokens:
+            details = CompletionTokensDetails(round(self._thought_tokens))
+            usage = Usage(completion_tokens=self._all_tokens, completion_tokens_details=details)
+        self._run.meter.add(usage)
         self._run.emit(
             ev.ModelCallEnd(
                 event.reason,
-                event.usage,
+                usage,
                 event.timings,
                 first_token_ms=(self._first - self._began) * 1000 if self._first else 0.0,
                 seconds=now - self._began,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from app import events as ev
 from app.agent.approval import Desk, Rules
 from app.agent.budget import Meter
 from app.backends.base import Backend
+from app.closing import missing_ends
 from app.state import ConversationState, Turn
 from app.store.journal import Journal
 from app.tools.base import Tool, ToolContext
@@ -46,6 +49,23 @@ class Run:
     cause: ev.Cause = "shutdown"
     """Why the task is cancelled, set by whoever cancels it."""
     stop_after_step: bool = False
+    span: str = ""
+    """The present step."""
+
+    def begin_step(self, index: int, purpose: ev.Purpose = "act") -> str:
+        """The new step's span."""
+        self.span = secrets.token_hex(6)
+        self.emit(ev.StepBegin(index, purpose), self.span)
+        return self.span
+
+    def close_step(self) -> None:
+        """End the step that is open, with everything in it."""
+        turn = self.state.turn(self.turn)
+        if turn is None or not turn.steps or turn.steps[-1].ended:
+            return
+        last = turn.steps[-1]
+        items = [*missing_ends(turn, time.time()), (ev.StepEnd(last.index), last.span)]
+        self.journal.append_all(self.conversation, items, self.turn)
 
     def emit(self, body: ev.Body, span: str = "") -> float:
         """Store and publish; the event's time."""

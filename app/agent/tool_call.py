@@ -65,6 +65,14 @@ async def answer_calls(run: Run, span: str, calls: Sequence[Call]) -> None:
         raise trouble.exceptions[0]
 
 
+def refuse_calls(run: Run, span: str, calls: Sequence[Call], why: str) -> None:
+    """Run none of them; each gets a result that says why."""
+    ids = [(call.id, call.name, call.arguments) for call in calls]
+    items: list[Item] = [(ev.ToolProposed(*call, why), span) for call in ids]
+    items += [(ev.ToolEnded(id, "error", f"error: not run: {why}"), span) for id, *_ in ids]
+    run.journal.append_all(run.conversation, items, run.turn)
+
+
 def _plan(run: Run, call: Call) -> _Planned:
     tool = run.tools.get(call.name) if call.name in run.enabled else None
     if tool is None:
@@ -91,7 +99,8 @@ async def _answer(run: Run, span: str, planned: _Planned) -> None:
     run.emit(ev.ToolStarted(id), span)
     output = _Output(run, span, id)
     try:
-        result = await planned.tool.run(planned.arguments, run.context(), output.write)
+        with run.meter.in_tool():
+            result = await planned.tool.run(planned.arguments, run.context(), output.write)
         status: ev.ToolStatus = "ok"
     except StoreError:
         raise

@@ -20,6 +20,34 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Prices:
+    """Per million tokens, in whatever currency; ``cached`` None: as ``prompt``."""
+
+    prompt: float = 0.0
+    completion: float = 0.0
+    cached: float | None = None
+
+    def cost(self, usage: Usage) -> float:
+        """Of one call."""
+        cached = usage.prompt_tokens_details.cached_tokens
+        fresh = max(0, usage.prompt_tokens - cached)
+        again = self.prompt if self.cached is None else self.cached
+        return (
+            fresh * self.prompt + cached * again + usage.completion_tokens * self.completion
+        ) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What an endpoint can do. ``context`` in tokens, 0: not known."""
+
+    closes_reasoning: bool = False
+    """It ends reasoning at a budget of its own accord, while decoding."""
+    context: int = 0
+    prices: Prices = Prices()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRequest:
     """One model call, complete in itself."""
 
@@ -28,6 +56,10 @@ class ModelRequest:
     model: str = ""
     sampling: Sampling = Sampling()
     request_id: str = ""
+    may_call: bool = True
+    """False: the tools are only told, so that the prompt begins as before."""
+    thinking: int | None = None
+    """Reasoning tokens after which the reasoning is to end; None: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +138,10 @@ class Backend(Protocol):
     @property
     def name(self) -> str:
         """For the record, e.g. ``selenograph 0.1`` or the endpoint's address."""
+
+    @property
+    def traits(self) -> Traits:
+        """What it can do, and what it costs."""
 
     def stream(self, request: ModelRequest) -> AsyncIterator[BackendEvent]:
         """Events in the order the model wrote them, ending in `Finished`.

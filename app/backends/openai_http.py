@@ -94,9 +94,12 @@ _chunks: msgspec.json.Decoder[_Chunk] = msgspec.json.Decoder(_Chunk)
 class OpenAIBackend:
     """One endpoint. ``base_url`` ends in ``/v1``; ``ours``: it is the Selenograph engine."""
 
-    def __init__(self, base_url: str, token: str, name: str, ours: bool) -> None:
+    def __init__(
+        self, base_url: str, token: str, name: str, ours: bool, traits: base.Traits | None = None
+    ) -> None:
         self._name = name
         self._ours = ours
+        self.traits = traits or base.Traits(closes_reasoning=ours)
         self._client = wire.client(base_url, token, ours=ours)
 
     @property
@@ -138,14 +141,20 @@ def _body(request: base.ModelRequest, ours: bool) -> dict[str, Any]:
         top_p=sampling.top_p,
         seed=sampling.seed,
         max_tokens=sampling.max_tokens,
-        x_engine=EngineOptions(request.request_id or None, return_prompt=True, return_tokens=True),
+        x_engine=EngineOptions(
+            request.request_id or None,
+            return_prompt=True,
+            return_tokens=True,
+            thinking_budget=request.thinking,
+        ),
     )
     wanted = {"messages", "model", "tools", "stream", "stream_options"}
     wanted |= {"temperature", "top_p", "seed", "max_tokens"}
     if ours:
         wanted.add("x_engine")
     whole = msgspec.to_builtins(chat)
-    return {k: v for k, v in whole.items() if k in wanted and v not in (None, [], ())}
+    body = {k: v for k, v in whole.items() if k in wanted and v not in (None, [], ())}
+    return body if request.may_call or not request.tools else {**body, "tool_choice": "none"}
 
 
 class _Reader:

@@ -31,10 +31,17 @@ class Reply:
 class ScriptedBackend:
     """Gives the replies in order, the last one again and again; keeps the requests it got."""
 
-    def __init__(self, replies: Sequence[Reply], name: str = "scripted") -> None:
-        if not replies:
+    def __init__(
+        self,
+        replies: Sequence[Reply] | Callable[[base.ModelRequest], Reply],
+        name: str = "scripted",
+        traits: base.Traits | None = None,
+    ) -> None:
+        """``replies`` may be a function of the request instead."""
+        if not callable(replies) and not replies:
             raise ValueError("a script needs at least one reply")
-        self._replies = tuple(replies)
+        self._replies = replies
+        self.traits = traits or base.Traits()
         self._name = name
         self.requests: list[base.ModelRequest] = []
         self.closed = False
@@ -46,7 +53,10 @@ class ScriptedBackend:
         return self._name
 
     async def stream(self, request: base.ModelRequest) -> AsyncIterator[base.BackendEvent]:
-        reply = self._replies[min(len(self.requests), len(self._replies) - 1)]
+        if callable(self._replies):
+            reply = self._replies(request)
+        else:
+            reply = self._replies[min(len(self.requests), len(self._replies) - 1)]
         self.requests.append(request)
         prompt = "\n".join(f"{m.role}: {m.content}" for m in request.messages)
         yield base.PromptRendered(prompt, len(prompt.split()))

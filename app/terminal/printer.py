@@ -9,6 +9,7 @@ import msgspec
 
 from app import events as ev
 from app.events import Event
+from app.remarks import remark
 
 
 class Printer(Protocol):
@@ -62,8 +63,10 @@ class TextPrinter:
                 lines = result.splitlines() or [""]
                 more = f" (and {len(lines) - 8} more lines)" if len(lines) > 8 else ""
                 self.note("\n".join(f"  {line[:200]}" for line in lines[:8]) + more)
-            case _:
-                pass
+            case body:
+                words = remark(body)
+                if words:
+                    self.note(f"- {words[1]}")
 
     def note(self, text: str) -> None:
         print(f"{self._dim}{text}{self._plain}", file=sys.stderr, flush=True)

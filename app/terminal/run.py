@@ -221,6 +221,8 @@ def _run_settings(stored: RunSettings, arguments: argparse.Namespace) -> RunSett
         "steps": arguments.max_steps,
         "tokens": arguments.max_tokens,
         "seconds": arguments.max_seconds,
+        "thinking": arguments.max_thinking,
+        "cost": arguments.max_cost,
     }
     limits = {name: value for name, value in limits.items() if value is not None}
     if not limits:

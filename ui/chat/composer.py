@@ -19,7 +19,13 @@ _TOOLS = {
     "read_file": "Read files",
     "search_files": "Search files",
 }
-_EFFORTS = {"fast": "Fast", "standard": "Standard", "deep": "Deep"}
+_EFFORTS = {
+    "fast": "Fast",
+    "standard": "Standard",
+    "deep": "Deep",
+    "exam": "Exam",
+    "search": "Search",
+}
 
 
 class Editor(QPlainTextEdit):

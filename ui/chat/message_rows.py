@@ -21,6 +21,7 @@ from ui.chat.row_base import (
 from ui.chat.rows import (
     FooterRow,
     ReasoningRow,
+    RemarkRow,
     Row,
     TextRow,
     TroubleRow,
@@ -277,6 +278,30 @@ class WaitWidget(RowWidget):
             if row.seconds_left is not None:
                 text += self.tr(", about {left} left").format(left=seconds(row.seconds_left))
         self._what.setText(text)
+
+    def height_at(self, width: int) -> int:
+        return natural_height(self)
+
+
+class RemarkWidget(RowWidget):
+    """One faint line; its whole text is under the pointer."""
+
+    def __init__(self, actions: ChatActions, parent: QWidget) -> None:
+        super().__init__(actions, parent)
+        self._text = label("faint")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 2, 0, 2)
+        column.addWidget(self._text)
+
+    def bind(self, row: Row, theme: Theme, opened: bool) -> None:
+        assert isinstance(row, RemarkRow)
+        text = row.remark.text
+        shown = QFontMetrics(theme.small_font).elidedText(
+            " ".join(text[:1000].split()), Qt.TextElideMode.ElideRight, max(self.width() - 40, 80)
+        )
+        self._text.setText(shown)
+        self._text.setToolTip(text[:2000])
+        self._text.setAccessibleName(text[:1000])
 
     def height_at(self, width: int) -> int:
         return natural_height(self)

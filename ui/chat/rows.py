@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.state import ConversationState, Part, Step, ToolRun, Turn
+from app.state import ConversationState, Part, Remark, Step, ToolRun, Turn
 from ui.chat.blocks import Block, split_blocks
 
 
@@ -77,7 +77,15 @@ class FooterRow:
     summary: str
 
 
-Row = UserRow | WaitRow | ReasoningRow | TextRow | ToolRow | TroubleRow | FooterRow
+@dataclass(frozen=True, slots=True)
+class RemarkRow:
+    """A line about something the program decided or met."""
+
+    key: str
+    remark: Remark
+
+
+Row = RemarkRow | UserRow | WaitRow | ReasoningRow | TextRow | ToolRow | TroubleRow | FooterRow
 
 
 class RowSource:
@@ -102,6 +110,7 @@ class RowSource:
                 kept[step.span] = known
             if turn.status == "running" and not turn.steps:
                 rows.append(WaitRow(f"{turn.id}/wait", 0, 0, None))
+            rows += [RemarkRow(f"{turn.id}/{i}", r) for i, r in enumerate(turn.remarks)]
             rows += _ending(turn)
         self._steps = kept
         return rows
@@ -110,7 +119,11 @@ class RowSource:
 def _step_rows(step: Step, running: bool) -> tuple[Row, ...]:
     rows: list[Row] = []
     runs = {run.call: run for run in step.tools}
-    for part in step.parts:
+    for key, item in _in_order(step):
+        if isinstance(item, Remark):
+            rows.append(RemarkRow(key, item))
+            continue
+        part = item
         if part.kind == "reasoning":
             rows.append(ReasoningRow(part.id, part))
         elif part.kind == "text":
@@ -128,6 +141,15 @@ def _step_rows(step: Step, running: bool) -> tuple[Row, ...]:
             done, total, left = call.prefill_done, call.prefill_total, call.prefill_seconds_left
         rows.append(WaitRow(f"{step.span}/wait", done, total, left))
     return tuple(rows)
+
+
+def _in_order(step: Step) -> list[tuple[str, Part | Remark]]:
+    """Parts and remarks of a step by their times."""
+    items: list[tuple[float, str, Part | Remark]] = [
+        (remark.at, f"{step.span}/remark{i}", remark) for i, remark in enumerate(step.remarks)
+    ]
+    items += [(part.began, part.id, part) for part in step.parts]
+    return [(key, item) for _, key, item in sorted(items, key=lambda item: item[0])]
 
 
 def _ending(turn: Turn) -> list[Row]:

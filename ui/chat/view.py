@@ -12,6 +12,7 @@ from ui.chat.message_rows import (
     CodeWidget,
     FooterWidget,
     ReasoningWidget,
+    RemarkWidget,
     TextWidget,
     TroubleWidget,
     UserWidget,
@@ -21,6 +22,7 @@ from ui.chat.row_base import ChatActions, RowWidget, button
 from ui.chat.rows import (
     FooterRow,
     ReasoningRow,
+    RemarkRow,
     Row,
     RowSource,
     TextRow,
@@ -36,6 +38,7 @@ from ui.theme import Theme, current
 _WIDGETS: dict[str, type[RowWidget]] = {
     "user": UserWidget,
     "wait": WaitWidget,
+    "remark": RemarkWidget,
     "reasoning": ReasoningWidget,
     "text": TextWidget,
     "code": CodeWidget,
@@ -186,6 +189,8 @@ def _kind_of(row: Row) -> str:
             return "user"
         case WaitRow():
             return "wait"
+        case RemarkRow():
+            return "remark"
         case ReasoningRow():
             return "reasoning"
         case TextRow():

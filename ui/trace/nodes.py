@@ -7,7 +7,7 @@ from typing import Literal
 
 from app.state import ConversationState, ModelCall, Part, Step, ToolRun, Turn
 
-Kind = Literal["turn", "step", "prompt", "reasoning", "text", "tool"]
+Kind = Literal["turn", "step", "prompt", "reasoning", "text", "tool", "remark"]
 _LONGEST_NAME = 120
 
 
@@ -93,7 +93,13 @@ def _step_node(step: Step, live: bool) -> Node:
                 )
             )
     children += [_tool(None, run, live) for run in runs.values()]
+    children += [
+        Node(f"{step.span}/remark{i}", "remark", _short(remark.text), remark.at)
+        for i, remark in enumerate(step.remarks)
+    ]
     names = [run.name for run in step.tools]
+    if step.purpose != "act":
+        names.append({"conclude": "conclude", "summary": "write notes"}[step.purpose])
     what = ", ".join(names) or ("answer" if any(p.kind == "text" for p in step.parts) else "")
     return Node(
         step.span,

@@ -160,7 +160,7 @@ def _colour(node: Node, column: int) -> str:
     theme = current()
     if node.trouble:
         return theme.bad
-    if column or node.kind in ("prompt", "reasoning"):
+    if column or node.kind in ("prompt", "reasoning", "remark"):
         return theme.muted
     return theme.accent if node.live and node.kind == "step" else theme.text
 

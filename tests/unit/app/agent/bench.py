@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from app import events as ev
+from app.backends.base import ModelRequest
 from app.backends.scripted import Reply, ScriptedBackend
 from app.bus import Bus
 from app.conversations import Conversations
@@ -110,7 +112,9 @@ RUN = RunSettings(tools=("echo", "write", "fail", "wait"))
 class Bench:
     """Conversations over a database in a folder; every published event is kept in ``seen``."""
 
-    def __init__(self, folder: Path, replies: Sequence[Reply]) -> None:
+    def __init__(
+        self, folder: Path, replies: Sequence[Reply] | Callable[[ModelRequest], Reply]
+    ) -> None:
         self.database, _ = Database.open(folder / "conversations.db")
         self.seen: list[Event] = []
         self._heard = asyncio.Event()
@@ -189,3 +193,22 @@ class Bench:
         await self.conversations.close()
         self.journal.close()
         self.database.close()
+
+
+ECHO = Reply(reasoning="let me look", calls=(("echo", '{"x": "12"}'),))
+DONE = Reply(reasoning="so it is", text="It is 12.")
+
+
+def assert_recorded(bench: Bench) -> None:
+    """What was shown is what is stored, and everything that began has ended."""
+    stored = fold_all(bench.journal.events(bench.id))
+    live = bench.live
+    assert replace(live, updated=0) == replace(stored, updated=0)
+    for turn in stored.turns:
+        assert turn.status != "running"
+        for step in turn.steps:
+            assert all(not part.open for part in step.parts)
+            assert all(tool.status is not None for tool in step.tools)
+            assert step.call is None or step.call.ended
+    seqs = [event.seq for event in bench.journal.events(bench.id)]
+    assert seqs == list(range(1, len(seqs) + 1))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
 from tests.unit.app.agent.bench import Bench
 
@@ -14,10 +15,10 @@ async def bench(tmp_path: Path) -> AsyncIterator[Callable[..., Bench]]:
     """Makes a bench from model replies; it is closed at the end."""
     made: list[Bench] = []
 
-    def make(*replies: Reply) -> Bench:
+    def make(*replies: Reply, model: Callable[[ModelRequest], Reply] | None = None) -> Bench:
         folder = tmp_path / str(len(made))
         folder.mkdir()
-        made.append(Bench(folder, replies))
+        made.append(Bench(folder, model or replies))
         return made[-1]
 
     yield make

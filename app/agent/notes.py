@@ -1,0 +1,57 @@
+"""What the program tells a model in the middle of its work."""
+
+from __future__ import annotations
+
+from app import events as ev
+from app.agent.budget import Share
+
+_QUOTED = 12_000
+"""Characters of cut reasoning that are told again, from its end."""
+
+
+def budget_near(share: Share) -> ev.NoteGiven:
+    return _note(
+        "budget_near",
+        f"{share.words()} are used. Bring the work to a conclusion: do what matters most, then "
+        "answer.",
+    )
+
+
+def thinking_cut(reasoning: str) -> ev.NoteGiven:
+    """After reasoning that was cut where the endpoint could not close it itself."""
+    return _note(
+        "thinking_cut",
+        "Your thinking reached the limit of one step. Go on from it without thinking it over "
+        "again: call a tool or answer." + _quote(reasoning),
+    )
+
+
+def say_something(reasoning: str) -> ev.NoteGiven:
+    """After replies that held nothing but reasoning."""
+    return _note(
+        "empty_reply",
+        "You thought, but neither answered nor called a tool. Do one of the two now."
+        + _quote(reasoning),
+    )
+
+
+def conclude(why: str, reasoning: str) -> ev.NoteGiven:
+    """Before the last reply of a run that cannot go on."""
+    return _note(
+        "conclude",
+        f"The run ends here: {why}. Call no tool. Answer now from what is known so far, and say "
+        "plainly what is missing or uncertain." + _quote(reasoning),
+    )
+
+
+def _note(code: str, text: str) -> ev.NoteGiven:
+    return ev.NoteGiven(code, f"Note from the program, not from the user: {text}")
+
+
+def _quote(reasoning: str) -> str:
+    text = reasoning.strip()
+    if not text:
+        return ""
+    if len(text) > _QUOTED:
+        text = "… " + text[-_QUOTED:]
+    return f'\n\nYour thinking so far:\n"""\n{text}\n"""'
