@@ -14,6 +14,7 @@ __all__ = [
     "ResourceError",
     "SelenographError",
     "StoreError",
+    "Stuck",
     "ToolError",
 ]
 
@@ -40,6 +41,12 @@ class BudgetSpent(SelenographError):
     """A limit of steps, tokens or time was reached."""
 
     kind = "budget"
+
+
+class Stuck(SelenographError):
+    """The model insists on calls that bring nothing new."""
+
+    kind = "loop"
 
 
 class ConfigError(SelenographError):

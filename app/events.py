@@ -169,6 +169,29 @@ class Concluding(msgspec.Struct, frozen=True, tag="conclude"):
     message: str
 
 
+class LoopSeen(msgspec.Struct, frozen=True, tag="loop.seen"):
+    """The same call with the same result again: what is done about it. ``count``: how often."""
+
+    call: str
+    stage: Literal["told", "refused", "heated", "concluded"]
+    count: int
+
+
+class ToolUnavailable(msgspec.Struct, frozen=True, tag="tool.unavailable"):
+    """A tool that failed in the same way ``failures`` times rests until step ``until``."""
+
+    name: str
+    failures: int
+    until: int
+
+
+class DriftSeen(msgspec.Struct, frozen=True, tag="drift.seen"):
+    """A sign that the run loses its way."""
+
+    code: str
+    message: str
+
+
 class ClockJumped(msgspec.Struct, frozen=True, tag="clock.jumped"):
     """Nothing ran for so long (sleep, a stopped process); no budget counts it."""
 
@@ -336,6 +359,9 @@ Body = (
     | BudgetNear
     | ThinkingCut
     | Concluding
+    | LoopSeen
+    | ToolUnavailable
+    | DriftSeen
     | ClockJumped
     | ModelCallBegin
     | ModelPrompt

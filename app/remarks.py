@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from app import events as ev
 
+_LOOP = {
+    "told": "{call} gave the same result {times} times; the model is told",
+    "refused": "{call} was not run: it had given the same result {times} times",
+    "heated": "It insists on calls that were refused; the next step samples differently",
+    "concluded": "It goes on insisting; the run is concluded",
+}
+
 
 def remark(body: object) -> tuple[str, str] | None:
     """(code, text) of an event that is shown as a line of its own; None for all others."""
@@ -14,6 +21,13 @@ def remark(body: object) -> tuple[str, str] | None:
             return "thinking_cut", f"Thinking ended at its limit, after {tokens:,} tokens"
         case ev.Concluding(code, message):
             return f"conclude_{code}", f"Concluding: {message}"
+        case ev.LoopSeen(call, stage, times):
+            return f"loop_{stage}", _LOOP[stage].format(call=call, times=times)
+        case ev.ToolUnavailable(name, failures, until):
+            text = f"{name} rests until step {until + 1}: it failed {failures} times in a row"
+            return "tool_unavailable", text
+        case ev.DriftSeen(code, message):
+            return f"drift_{code}", f"It may be losing its way: {message}"
         case ev.ClockJumped(seconds):
             return "clock_jumped", f"Nothing ran for {seconds:,.0f} s; no limit counts them"
     return None

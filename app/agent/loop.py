@@ -11,11 +11,13 @@ from app import events as ev
 from app.agent import notes
 from app.agent.budget import used_before
 from app.agent.conclude import conclude
+from app.agent.drift import Drift
 from app.agent.model_call import Ask, Reply, ask_model
+from app.agent.repeats import Repeats, heated
 from app.agent.run import Run
 from app.agent.tool_call import answer_calls
 from app.backends.base import Backend
-from app.errors import BudgetSpent, EngineLost, FormatError, SelenographError
+from app.errors import BudgetSpent, EngineLost, FormatError, SelenographError, Stuck
 
 _log = logging.getLogger(__name__)
 
@@ -64,12 +66,16 @@ async def _within_budget(run: Run) -> Ending:
     run.meter.prices = backend.traits.prices
     if turn is not None:
         run.meter.used = used_before(turn, backend.traits.prices)
+        run.repeats = Repeats.of(turn)
     try:
         async with run.meter.clock():
             return await _Steps(run, backend).take()
     except BudgetSpent as error:
         answer = await conclude(run, backend, error)
         return Ending("budget", answer, (ev.Interrupted("budget", str(error)),))
+    except Stuck as error:
+        answer = await conclude(run, backend, error)
+        return Ending("budget", answer, (ev.Interrupted("loop", error.message),))
 
 
 class _Steps:
@@ -81,7 +87,9 @@ class _Steps:
         self._empty = 0
         self._cut = 0
         self._notes: list[ev.NoteGiven] = []
-        """For the next step."""
+        """For the next step, as the temperature."""
+        self._temperature: float | None = None
+        self._drift = Drift()
 
     async def take(self) -> Ending:
         """Until one ends the turn. Raises BudgetSpent, and what a model call raises."""
@@ -95,7 +103,9 @@ class _Steps:
             if reply.calls:
                 await answer_calls(run, span, reply.calls)
             self._look_at(reply, span)
+            self._look_back(span)
             run.emit(ev.StepEnd(index), span)
+            self._break_loop()
             ending = self._ending(reply)
             if ending is not None:
                 return ending
@@ -112,7 +122,12 @@ class _Steps:
 
     async def _ask(self, span: str) -> Reply:
         meter = self._run.meter
-        ask = Ask(max_tokens=meter.max_tokens, thinking=meter.thinking_left)
+        ask = Ask(
+            max_tokens=meter.max_tokens,
+            thinking=meter.thinking_left,
+            temperature=self._temperature,
+        )
+        self._temperature = None
         return await ask_model(self._run, self._backend, span, ask)
 
     def _look_at(self, reply: Reply, span: str) -> None:
@@ -135,6 +150,26 @@ class _Steps:
                 raise FormatError("empty_reply", problem, "resume, or ask differently")
             if self._empty > 1:
                 self._notes.append(notes.say_something(reply.thought))
+
+    def _look_back(self, span: str) -> None:
+        """Say what went wrong over the last steps."""
+        turn = self._run.state.turn(self._run.turn)
+        for sign in self._drift.seen(turn.steps if turn else ()):
+            self._run.emit(sign, span)
+        steps = self._run.repeats.end_step()
+        if self._run.repeats.hopeless:
+            self._run.emit(ev.LoopSeen("", "concluded", steps), span)
+        elif self._run.repeats.stuck:
+            self._run.emit(ev.LoopSeen("", "heated", steps), span)
+
+    def _break_loop(self) -> None:
+        """Raises Stuck."""
+        if self._run.repeats.hopeless:
+            raise Stuck(
+                "loop", "the model went on making calls that had been refused as repetition"
+            )
+        if self._run.repeats.stuck:
+            self._temperature = heated(self._run.settings.temperature)
 
     def _ending(self, reply: Reply) -> Ending | None:
         """Whether the turn is over after a step."""

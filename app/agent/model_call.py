@@ -52,6 +52,8 @@ class Ask:
     may_call: bool = True
     max_tokens: int | None = None
     thinking: int | None = None
+    temperature: float | None = None
+    """None: the run's own."""
 
 
 async def ask_model(run: Run, backend: base.Backend, span: str, ask: Ask) -> Reply:
@@ -65,10 +67,16 @@ async def ask_model(run: Run, backend: base.Backend, span: str, ask: Ask) -> Rep
         messages=history.messages(path, system_prompt(settings), role),
         tools=run.tools.specs(run.enabled) if ask.tools else (),
         model=settings.model,
-        sampling=base.Sampling(settings.temperature, settings.top_p, settings.seed, ask.max_tokens),
+        sampling=base.Sampling(
+            settings.temperature if ask.temperature is None else ask.temperature,
+            settings.top_p,
+            settings.seed,
+            ask.max_tokens,
+        ),
         request_id=span,
         may_call=ask.may_call,
         thinking=ask.thinking,
+        forbidden=run.repeats.forbidden(),
     )
     sampling = request.sampling
     given = {

@@ -5,13 +5,15 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from app import events as ev
 from app.agent.approval import Desk, Rules
+from app.agent.breaker import Breaker
 from app.agent.budget import Meter
+from app.agent.repeats import Repeats
 from app.backends.base import Backend
 from app.closing import missing_ends
 from app.state import ConversationState, Turn
@@ -51,10 +53,13 @@ class Run:
     stop_after_step: bool = False
     span: str = ""
     """The present step."""
+    index: int = 0
+    repeats: Repeats = field(default_factory=Repeats)
+    breaker: Breaker = field(default_factory=Breaker)
 
     def begin_step(self, index: int, purpose: ev.Purpose = "act") -> str:
         """The new step's span."""
-        self.span = secrets.token_hex(6)
+        self.span, self.index = secrets.token_hex(6), index
         self.emit(ev.StepBegin(index, purpose), self.span)
         return self.span
 

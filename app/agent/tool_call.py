@@ -13,6 +13,7 @@ from typing import Any
 from app import events as ev
 from app.agent.approval import Answer
 from app.agent.model_call import Call
+from app.agent.repeats import REFUSED, Key, key_of
 from app.agent.run import Run
 from app.errors import StoreError, ToolError
 from app.store.journal import Item
@@ -33,7 +34,10 @@ class _Planned:
     call: Call
     tool: Tool | None
     arguments: dict[str, Any]
+    key: Key
     problem: str = ""
+    repeated: int = 0
+    """How often it was made before, with the same result each time; then it is not run."""
 
     @property
     def beside(self) -> bool:
@@ -43,7 +47,11 @@ class _Planned:
 
 async def answer_calls(run: Run, span: str, calls: Sequence[Call]) -> None:
     """Bring every call to its ToolEnded, in order; calls that only read run side by side."""
-    planned = [_plan(run, call) for call in calls]
+    keys = [key_of(call.name, call.arguments) for call in calls]
+    verdicts = run.repeats.refuse(keys)
+    planned = [
+        _plan(run, call, key, count) for call, key, count in zip(calls, keys, verdicts, strict=True)
+    ]
     items: list[Item] = [
         (ev.ToolProposed(p.call.id, p.call.name, p.call.arguments, p.problem), span)
         for p in planned
@@ -73,45 +81,70 @@ def refuse_calls(run: Run, span: str, calls: Sequence[Call], why: str) -> None:
     run.journal.append_all(run.conversation, items, run.turn)
 
 
-def _plan(run: Run, call: Call) -> _Planned:
+def _plan(run: Run, call: Call, key: Key, repeated: int) -> _Planned:
+    if repeated:
+        why = f"not run: {REFUSED.format(count=repeated)}"
+        return _Planned(call, None, {}, key, why, repeated)
     tool = run.tools.get(call.name) if call.name in run.enabled else None
     if tool is None:
-        return _Planned(call, None, {}, f"unknown tool {call.name}")
+        return _Planned(call, None, {}, key, f"unknown tool {call.name}")
+    resting = run.breaker.resting(call.name, run.index)
+    if resting:
+        return _Planned(call, None, {}, key, f"not run: {resting}")
     try:
-        return _Planned(call, tool, run.tools.parse(call.name, call.arguments))
+        return _Planned(call, tool, run.tools.parse(call.name, call.arguments), key)
     except ToolError as error:
-        return _Planned(call, None, {}, error.message)
+        return _Planned(call, None, {}, key, error.message)
 
 
 async def _answer(run: Run, span: str, planned: _Planned) -> None:
     id, began = planned.call.id, time.monotonic()
 
     def end(status: ev.ToolStatus, result: str) -> None:
-        run.emit(ev.ToolEnded(id, status, _bounded(result), time.monotonic() - began), span)
+        run.emit(ev.ToolEnded(id, status, result, time.monotonic() - began), span)
 
-    if planned.tool is None:
+    if planned.repeated:
+        run.emit(ev.LoopSeen(id, "refused", planned.repeated), span)
         return end("error", f"error: {planned.problem}")
+    if planned.tool is None:
+        return end("error", _watched(run, span, planned, f"error: {planned.problem}"))
     answer = await _ask(run, span, planned.call, planned.tool)
     if not answer.allowed:
         why = f": {answer.reason}" if answer.reason else ""
         return end("denied", f"error: the user denied this call{why}")
     began = time.monotonic()
     run.emit(ev.ToolStarted(id), span)
-    output = _Output(run, span, id)
+    status, result = await _work(run, span, planned, planned.tool)
+    unavailable = run.breaker.ended(planned.call.name, result * (status == "error"), run.index)
+    end(status, _watched(run, span, planned, result))
+    if unavailable is not None:
+        run.emit(unavailable, span)
+
+
+async def _work(run: Run, span: str, planned: _Planned, tool: Tool) -> tuple[ev.ToolStatus, str]:
+    """Run it: how it ended, and the result."""
+    output = _Output(run, span, planned.call.id)
     try:
         with run.meter.in_tool():
-            result = await planned.tool.run(planned.arguments, run.context(), output.write)
-        status: ev.ToolStatus = "ok"
+            result = await tool.run(planned.arguments, run.context(), output.write)
+        return "ok", _bounded(result)
     except StoreError:
         raise
     except ToolError as error:
-        status, result = "error", f"error: {error.message}"
+        return "error", _bounded(f"error: {error.message}")
     except Exception as error:
         _log.exception("the tool %s failed", planned.call.name)
-        status, result = "error", f"error: the tool failed: {type(error).__name__}: {error}"
+        return "error", _bounded(f"error: the tool failed: {type(error).__name__}: {error}")
     finally:
         output.flush()
-    end(status, result)
+
+
+def _watched(run: Run, span: str, planned: _Planned, result: str) -> str:
+    """The result as the model reads it: with a word about it if it is the same again."""
+    text, times = run.repeats.ended(planned.key, result)
+    if times == 2:
+        run.emit(ev.LoopSeen(planned.call.id, "told", times), span)
+    return text
 
 
 async def _ask(run: Run, span: str, call: Call, tool: Tool) -> Answer:

@@ -60,6 +60,8 @@ class ModelRequest:
     """False: the tools are only told, so that the prompt begins as before."""
     thinking: int | None = None
     """Reasoning tokens after which the reasoning is to end; None: no limit."""
+    forbidden: tuple[tuple[str, str], ...] = ()
+    """Calls (name, canonical arguments) that would be refused; a grammar can mask them."""
 
 
 @dataclass(frozen=True, slots=True)

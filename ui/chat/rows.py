@@ -181,7 +181,9 @@ def _trouble(turn: Turn) -> TroubleRow | None:
         message = (turn.interrupted.message if turn.interrupted else "") or (
             "A limit of steps, tokens or time was reached."
         )
-        return TroubleRow(key, turn.id, "Budget spent", message, "", True, False, False)
+        looped = turn.interrupted is not None and turn.interrupted.cause == "loop"
+        title = "Concluded: it went in circles" if looped else "Budget spent"
+        return TroubleRow(key, turn.id, title, message, "", True, False, False)
     if turn.status == "failed":
         message = turn.interrupted.message if turn.interrupted else ""
         title = "The engine stopped" if lost else "This run was interrupted"

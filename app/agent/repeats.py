@@ -1,0 +1,123 @@
+"""Calls that come again and again with the same result: seen, told, refused, and at last an end.
+
+Stages, each an event: the second time the model is told in the result; from the third on the call
+is not run and the result says why; when it insists, the next step samples at another temperature;
+when that does not help either, the run concludes. A step with a call that is new starts over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from collections.abc import Iterable
+
+from app.state import Turn
+
+WINDOW = 24
+"""Calls that are looked back on: within them a repetition counts, whatever lies between."""
+_HEATED, _CONCLUDED = 2, 3
+
+_TOLD = (
+    "\n\n(Note from the program: this is the same result as the last time this exact call was made."
+    " It will not be run a third time; do something else, or answer.)"
+)
+REFUSED = (
+    "this exact call was made {count} times and gave the same result each time, which is above. "
+    "Do something else, or answer with what is known"
+)
+
+Key = tuple[str, str]
+"""A tool's name and its arguments in canonical form."""
+
+
+def key_of(name: str, arguments: str) -> Key:
+    """Calls that differ only in spacing and in the order of keys have the same."""
+    try:
+        value = json.loads(arguments or "{}")
+        return name, json.dumps(_plain(value), sort_keys=True, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return name, " ".join(arguments.split())
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, str):
+        return " ".join(value.split())
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return value
+
+
+def heated(temperature: float | None) -> float:
+    """Another temperature than the one that led into a loop."""
+    usual = 1.0 if temperature is None else temperature
+    return 0.8 if usual > 1.2 else max(0.7, usual + 0.3)
+
+
+class Repeats:
+    """What was called of late on one run."""
+
+    def __init__(self) -> None:
+        self._past: deque[tuple[Key, int]] = deque(maxlen=WINDOW)
+        self._fresh = False
+        self._refused = False
+        self._stuck = 0
+
+    @classmethod
+    def of(cls, turn: Turn) -> Repeats:
+        """As it was when the turn was cut off."""
+        made = cls()
+        for step in turn.steps[-WINDOW:]:
+            for tool in step.tools:
+                if tool.started and tool.status in ("ok", "error"):
+                    result = tool.result.removesuffix(_TOLD)
+                    made.ended(key_of(tool.name, tool.arguments), result)
+        made.end_step()
+        return made
+
+    def count(self, key: Key) -> int:
+        """How often it was made with the result it had last."""
+        results = [result for one, result in self._past if one == key]
+        return sum(result == results[-1] for result in results) if results else 0
+
+    def refuse(self, keys: Iterable[Key]) -> list[int]:
+        """For the calls of one reply: 0 to run it, else how often it was made before."""
+        here: Counter[Key] = Counter()
+        verdicts = []
+        for key in keys:
+            before = self.count(key) + here[key]
+            here[key] += 1
+            verdicts.append(before if before >= 2 else 0)
+            self._refused = self._refused or before >= 2
+            self._fresh = self._fresh or before == 0
+        return verdicts
+
+    def ended(self, key: Key, result: str) -> tuple[str, int]:
+        """Take a call's result: the text for the model, and how often it was the same."""
+        self._past.append((key, hash(result)))
+        times = self.count(key)
+        return (result + _TOLD if times == 2 else result), times
+
+    def end_step(self) -> int:
+        """How many steps in a row brought nothing but refused calls."""
+        if self._fresh:
+            self._stuck = 0
+        elif self._refused:
+            self._stuck += 1
+        self._fresh = self._refused = False
+        return self._stuck
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the next step should be sampled differently."""
+        return self._stuck >= _HEATED
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the run should conclude."""
+        return self._stuck >= _CONCLUDED
+
+    def forbidden(self) -> tuple[Key, ...]:
+        """Calls that would be refused; for a grammar that keeps them from being written."""
+        return tuple({key: None for key, _ in self._past if self.count(key) >= 2})
