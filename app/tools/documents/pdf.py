@@ -11,7 +11,7 @@ from pypdf.errors import DependencyError, FileNotDecryptedError
 from app.errors import ToolError
 from app.tools.documents.document import LEFT_OUT, MOST_TEXT, Document, plain
 
-SECONDS = 10.0
+SECONDS = 8.0
 """Processor time after which the remaining pages are left out."""
 
 

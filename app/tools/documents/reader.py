@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -16,10 +18,21 @@ from app.tools.documents.document import Document, Kind
 from app.tools.documents.worker import Ask, Told
 
 SECONDS = 20.0
-"""How long one document may take."""
+"""Processor time that one document may take."""
+PATIENCE = 10
+"""How many times that a person waits for it, on a machine that is busy with other things."""
+
+_TOO_LONG = "it takes too long to read"
 
 _ROOT = Path(__file__).parents[3]
 """Where the packages lie: the child finds ``app`` there whatever folder it is called from."""
+
+
+@dataclass(slots=True)
+class Ticket:
+    """Names one piece of work, so that it can be stopped and nothing else."""
+
+    stopped: bool = False
 
 
 class Reader:
@@ -31,14 +44,23 @@ class Reader:
         self._guard = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._killed = ""
+        self._current: Ticket | None = None
 
-    def read(self, data: bytes, kind: Kind, address: str = "", charset: str = "") -> Document:
-        """The text. ``address``: what relative links begin from. Raises ToolError ``unreadable``
-        (also when it takes too long or too much memory) or ``stopped``."""
-        ask = Ask(len(data), kind, address, charset)
+    def read(
+        self,
+        data: bytes,
+        kind: Kind,
+        address: str = "",
+        charset: str = "",
+        ticket: Ticket | None = None,
+    ) -> Document:
+        """The text. ``address``: what relative links begin from; ``ticket``: names this work to
+        :meth:`stop`. Raises ToolError ``unreadable`` (also when it takes too long or too much
+        memory) or ``stopped``."""
+        ask = Ask(len(data), kind, self._seconds, address, charset)
         with self._turn:
-            process = self._started()
-            late = threading.Timer(self._seconds, self._kill, ["it takes too long to read"])
+            process = self._started(ticket or Ticket())
+            late = threading.Timer(self._seconds * PATIENCE, self._kill, [_TOO_LONG])
             late.start()
             try:
                 told = self._exchange(process, ask, data)
@@ -52,27 +74,38 @@ class Reader:
         self, data: bytes, kind: Kind, address: str = "", charset: str = ""
     ) -> Document:
         """The same for a coroutine; cancelling it ends the work."""
-        work = asyncio.create_task(asyncio.to_thread(self.read, data, kind, address, charset))
+        ticket = Ticket()
+        work = asyncio.create_task(
+            asyncio.to_thread(self.read, data, kind, address, charset, ticket)
+        )
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            self.stop()
+            self.stop(ticket)
             await asyncio.wait([work])
             if not work.cancelled():
                 work.exception()
             raise
 
-    def stop(self) -> None:
-        """End what is being read, from any thread; its reader gets ``stopped``. Idempotent."""
-        self._kill("")
+    def stop(self, ticket: Ticket | None = None) -> None:
+        """End what is being read, from any thread; its reader gets ``stopped``. With a ticket:
+        only that work, also if it has yet to begin."""
+        if ticket is not None:
+            with self._guard:
+                ticket.stopped = True
+                if self._current is not ticket:
+                    return
+        self._kill("stopped")
 
     def close(self) -> None:
         """End the process. A later read begins another."""
         self.stop()
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _started(self, ticket: Ticket) -> subprocess.Popen[bytes]:
         with self._guard:
-            self._killed = ""
+            if ticket.stopped:
+                raise ToolError("stopped", "stopped before it was read")
+            self._current, self._killed = ticket, ""
             if self._process is not None and self._process.poll() is not None:
                 _discard(self._process)
                 self._process = None
@@ -106,6 +139,8 @@ class Reader:
         with self._guard:
             why, self._killed = self._killed, ""
         self._kill("")
+        if process.returncode == -signal.SIGPROF:
+            why = _TOO_LONG
         if why == "stopped":
             raise ToolError("stopped", "stopped before it was read")
         raise ToolError("unreadable", why or "reading it failed")
@@ -115,7 +150,7 @@ class Reader:
             process, self._process = self._process, None
             if process is None:
                 return
-            self._killed = why or "stopped"
+            self._killed = why
             _discard(process)
 
 

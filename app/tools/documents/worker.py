@@ -18,13 +18,14 @@ from app.tools.documents.decoding import decode
 from app.tools.documents.document import Document, Kind
 
 MEMORY = 1 << 30
-ORPHAN_SECONDS = 120
-"""When a document that nobody waits for any more ends the process."""
 
 
 class Ask(msgspec.Struct, frozen=True):
+    """``seconds``: of processor time, after which the process ends itself by SIGPROF."""
+
     size: int
     kind: Kind
+    seconds: float
     address: str = ""
     charset: str = ""
 
@@ -71,10 +72,10 @@ def main() -> None:
         data = commands.read(ask.size)
         if len(data) < ask.size:
             return
-        signal.alarm(ORPHAN_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, ask.seconds)
         replies.write(msgspec.json.encode(_told(data, ask)) + b"\n")
         replies.flush()
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _told(data: bytes, ask: Ask) -> Told:

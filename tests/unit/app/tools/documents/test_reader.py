@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
 import zlib
 from collections.abc import Iterator
 
@@ -13,7 +12,7 @@ import psutil
 import pytest
 
 from app.errors import ToolError
-from app.tools.documents.reader import Reader
+from app.tools.documents.reader import Reader, Ticket
 from tests.unit.app.tools.documents.make_pdf import make_pdf
 
 
@@ -50,13 +49,11 @@ def test_trouble_is_told_and_the_next_is_read(reader: Reader) -> None:
 
 
 def test_a_bomb_costs_its_limit_and_no_more() -> None:
-    reader = Reader(seconds=2)
+    reader = Reader(seconds=1)
     try:
-        began = time.monotonic()
         with pytest.raises(ToolError) as caught:
             reader.read(slow_pdf(), "pdf")
-        assert caught.value.code == "unreadable"
-        assert time.monotonic() - began < 20
+        assert caught.value.message == "it takes too long to read"
         assert reader.read(b"x", "text").text == "x"
     finally:
         reader.close()
@@ -73,12 +70,17 @@ def test_it_ends_when_it_is_killed_from_outside(reader: Reader) -> None:
 
 def test_stopped_from_another_thread(reader: Reader) -> None:
     reader.read(b"x", "text")
-    timer = threading.Timer(0.2, reader.stop)
+    data, ticket = slow_pdf(), Ticket()
+    timer = threading.Timer(0.2, reader.stop, [ticket])
     timer.start()
     with pytest.raises(ToolError) as caught:
-        reader.read(slow_pdf(), "pdf")
-    assert caught.value.code in ("stopped", "unreadable")
+        reader.read(data, "pdf", ticket=ticket)
+    assert caught.value.code == "stopped"
     timer.join()
+    with pytest.raises(ToolError):
+        reader.read(b"x", "text", ticket=ticket)
+    reader.stop(ticket)  # somebody else's turn by now: nothing happens to it
+    assert reader.read(b"y", "text").text == "y"
 
 
 async def test_cancelled() -> None:
@@ -89,10 +91,8 @@ async def test_cancelled() -> None:
         task = asyncio.create_task(reader.read_async(data, "pdf"))
         await asyncio.sleep(0.3)
         task.cancel()
-        began = time.monotonic()
-        with pytest.raises((asyncio.CancelledError, ToolError)):
+        with pytest.raises(asyncio.CancelledError):
             await task
-        assert time.monotonic() - began < 10
         assert (await reader.read_async(b"y", "text")).text == "y"
     finally:
         reader.close()
