@@ -122,7 +122,7 @@ class Core:
             lambda: self._settings, self.paths.logs, self._views.publish, self._backend
         )
         stack.push_async_callback(self._endpoints.close)
-        tools = Toolbox()
+        tools = Toolbox(lambda: self._settings, self.paths)
         stack.push_async_callback(tools.close)
         self._conversations = Conversations(
             self._journal,

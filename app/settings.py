@@ -40,6 +40,16 @@ class Collection(msgspec.Struct, frozen=True):
     folder: str
 
 
+class SearchSettings(msgspec.Struct, frozen=True):
+    """Where ``web_search`` looks."""
+
+    provider: Literal["index", "searxng", "brave", "tavily", "kagi"] = "index"
+    """``index``: the collections, without a network."""
+    url: str = ""
+    """SearXNG's address; for the others empty: where they usually are."""
+    key: str = ""
+
+
 class WindowLayout(msgspec.Struct, frozen=True):
     """Qt's own description of the window, base64; empty: the default."""
 
@@ -64,6 +74,7 @@ class Settings(msgspec.Struct, frozen=True):
     """Tools that a person allowed for good."""
     endpoints: tuple[Endpoint, ...] = ()
     collections: tuple[Collection, ...] = ()
+    search: SearchSettings = SearchSettings()
     window: WindowLayout = WindowLayout()
 
 

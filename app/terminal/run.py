@@ -24,6 +24,7 @@ from app.events import Event, RunSettings
 from app.paths import Paths
 from app.state import Turn
 from app.terminal.printer import JsonPrinter, Printer, TextPrinter
+from app.tools.names import NAMES
 
 _STATUS_CODES: dict[ev.TurnStatus, int] = {
     "answered": ANSWERED,
@@ -232,7 +233,7 @@ def _run_settings(stored: RunSettings, arguments: argparse.Namespace) -> RunSett
 
 
 def _tools(text: str) -> tuple[str, ...]:
-    known = RunSettings().tools
+    known = NAMES
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
         if name not in known:

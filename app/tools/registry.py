@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jsonschema
 
 from app.errors import ToolError
+from app.paths import Paths
+from app.settings import Settings
 from app.tools.base import Tool
 from app.tools.calculator import Calculator
 from app.tools.files import ListFiles, ReadFile, SearchFiles
 from app.tools.python import Python
+from app.tools.web.search import WebSearch
 from engine.protocol import ToolSpec
 
 LONGEST_ARGUMENTS = 1_000_000
@@ -21,13 +24,15 @@ LONGEST_ARGUMENTS = 1_000_000
 class Toolbox:
     """The tools in the order in which a model is told of them. On the core's loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Callable[[], Settings], paths: Paths) -> None:
+        """``settings``: asked at each call, so that a change is in force at once."""
         tools: tuple[Tool, ...] = (
             Calculator(),
             Python(),
             ListFiles(),
             ReadFile(),
             SearchFiles(),
+            WebSearch(settings, paths.index),
         )
         self._tools = {tool.spec.function.name: tool for tool in tools}
 

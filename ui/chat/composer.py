@@ -18,6 +18,7 @@ _TOOLS = {
     "list_files": "List files",
     "read_file": "Read files",
     "search_files": "Search files",
+    "web_search": "Search documents or the web",
 }
 _EFFORTS = {
     "fast": "Fast",

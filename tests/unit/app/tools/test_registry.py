@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from app.errors import ToolError
+from app.events import RunSettings
+from app.paths import Paths
+from app.settings import Settings
+from app.tools.names import NAMES
 from app.tools.registry import Toolbox
 
-NAMES = ("calculator", "python", "list_files", "read_file", "search_files")
 
-
-def test_names_and_specs() -> None:
-    box = Toolbox()
+def test_names_and_specs(tmp_path: Path) -> None:
+    box = Toolbox(Settings, Paths.under(tmp_path))
     assert box.names() == NAMES
+    assert set(RunSettings().tools) <= set(NAMES)
     specs = box.specs(("read_file", "nope", "calculator"))
     assert [spec.function.name for spec in specs] == ["calculator", "read_file"]
     assert box.get("nope") is None
 
 
-def test_arguments() -> None:
-    box = Toolbox()
+def test_arguments(tmp_path: Path) -> None:
+    box = Toolbox(Settings, Paths.under(tmp_path))
     assert box.parse("read_file", '{"path": "a", "start": 2}') == {"path": "a", "start": 2}
     assert box.parse("list_files", "") == {}
 
@@ -37,7 +42,7 @@ def test_arguments() -> None:
         ("python", '{"code": "", "x": 1}', "wrong arguments: Additional properties"),
     ],
 )
-def test_wrong_arguments(name: str, text: str, message: str) -> None:
+def test_wrong_arguments(tmp_path: Path, name: str, text: str, message: str) -> None:
     with pytest.raises(ToolError) as caught:
-        Toolbox().parse(name, text)
+        Toolbox(Settings, Paths.under(tmp_path)).parse(name, text)
     assert caught.value.message.startswith(message)
