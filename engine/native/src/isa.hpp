@@ -56,9 +56,49 @@ struct LatentStretch {
 using Attend = void (*)(const LatentStretch& stretch, const float* query, float* most, float* total,
                         float* context);
 
+// Queries of one head, one after another in a sequence, and a block of positions with keys and values.
+// Blocks come in order, and the first query sees the first position: so `most` is always a number.
+struct AttentionBlock {
+    const float* query;            // [queries] rows of nope + rope values, query_stride apart
+    std::int64_t query_stride, queries;
+    const float* key;              // [count] rows of nope values, key_stride apart
+    const float* values;           // [count] rows of `value` values, key_stride apart
+    std::int64_t key_stride;
+    const float* rotary;           // [count] rows of the keys' other `rope` values
+    std::int64_t rotary_stride, count;
+    std::int64_t nope, rope, value;
+    std::int64_t seen;             // positions of the block that the first query sees; the next: one more
+    bool first, last;              // of the blocks: `out` is begun, or divided by `total`
+    float scale;
+    float* most;                   // [queries]
+    float* total;                  // [queries]
+    float* out;                    // [queries] rows of `value` values, out_stride apart
+    std::int64_t out_stride;
+};
+constexpr int kFlashQueries = 48;      // at most, side by side
+constexpr int kFlashPositions = 128;   // taken at a time
+constexpr int kFlashColumns = 32;      // at most, of outputs at a time
+
+// Values between rows: whole lines of the cache, and an odd number, or a column of rows would meet in
+// few sets of it.
+static constexpr std::int64_t flash_stride(std::int64_t width) {
+    return (width + kFlashColumns - 1) / kFlashColumns * kFlashColumns + 16;
+}
+
+// Floats of scratch, aligned to 64 bytes, that `attend_block` takes.
+static constexpr std::int64_t flash_scratch(std::int64_t queries, std::int64_t width,
+                                            std::int64_t value) {
+    const std::int64_t rows = queries + kFlashQueries;
+    return rows * (width + flash_stride(value) + 2) + 64 +
+           kFlashPositions * (flash_stride(width) + flash_stride(value) + kFlashQueries);
+}
+
+using AttendBlock = void (*)(const AttentionBlock& block, float* scratch);
+
 // Multiply-adds of the INT8 dot product this instruction set has, from registers only: the
 // ceiling that prefill is measured against. Returns how many were done (one per pair of numbers).
 using DotLoop = std::int64_t (*)(std::int64_t rounds);
+using FmaLoop = DotLoop;           // the same of float32
 
 struct Isa {
     const char* name;
@@ -71,8 +111,10 @@ struct Isa {
     Quantise quantise;
     SiluMultiply silu_multiply;
     Attend attend;
+    AttendBlock attend_block;
     PackRow pack4, pack8;
     DotLoop dot_loop;
+    FmaLoop fma_loop;
 };
 
 extern const Isa kScalar;

@@ -18,6 +18,7 @@ struct ScalarSet : Pairwise<ScalarSet> {
     static constexpr int kWidth = 4;
     static constexpr int kAbreast = 2;
     static constexpr int kTile = 2;
+    static constexpr int kSums = 12;
     using Floats = Lanes<float, 4>;
     using Ints = Lanes<std::int32_t, 4>;
     using Pairs = Lanes<std::int16_t, 8>;
@@ -52,6 +53,10 @@ struct ScalarSet : Pairwise<ScalarSet> {
     }
     static Floats div(Floats a, Floats b) {
         for (int i = 0; i < 4; ++i) a.at[i] /= b.at[i];
+        return a;
+    }
+    static Floats max(Floats a, Floats b) {
+        for (int i = 0; i < 4; ++i) a.at[i] = a.at[i] > b.at[i] ? a.at[i] : b.at[i];
         return a;
     }
     static Floats clamp(Floats a, float low, float high) {
@@ -95,6 +100,7 @@ struct ScalarSet : Pairwise<ScalarSet> {
         return a;
     }
     static void hold(Bytes&) {}
+    static void hold(Floats& value) { hold_memory(&value); }
     static void madd_to(Ints& sum, Pairs a, Bytes by) {
         const auto m = read<Pairs>(&by);
         for (int i = 0; i < 4; ++i)

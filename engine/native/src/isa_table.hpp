@@ -3,8 +3,10 @@
 
 #include "isa.hpp"
 #include "kernels/attention.hpp"
+#include "kernels/dot_loop.hpp"
 #include "kernels/pack.hpp"
 #include "kernels/panel.hpp"
+#include "kernels/prefill.hpp"
 #include "kernels/silu.hpp"
 #include "kernels/wide.hpp"
 
@@ -24,9 +26,11 @@ constexpr Isa table(const char* name, bool (*supported)(), Quantise quantise, Do
             quantise,
             silu_multiply<V>,
             attend<V>,
+            attend_block<V>,
             pack_row<4>,
             pack_row<8>,
-            dot_loop};
+            dot_loop,
+            fma_chains<V>};
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <nanobind/stl/pair.h>
 
 #include "probe.hpp"
+#include "python_attention.hpp"
 #include "python_experts.hpp"
 #include "python_network.hpp"
 
@@ -39,6 +40,13 @@ double probe_dot(const std::string& isa, int threads, double seconds) {
     return dot_peak(found, threads, seconds) / 1e9;
 }
 
+double probe_fma(const std::string& isa, int threads, double seconds) {
+    check_probe(threads, seconds);
+    const Isa& found = named_isa(isa);
+    nb::gil_scoped_release unlocked;
+    return fma_peak(found, threads, seconds) / 1e9;
+}
+
 }  // namespace
 }  // namespace selenograph
 
@@ -51,6 +59,7 @@ NB_MODULE(_kernels, m) {
     m.def("available_isas", &isa_names);
     m.def("read_bandwidth", &probe_read, "threads"_a, "mebibytes"_a = 512, "seconds"_a = 0.3);
     m.def("dot_peak", &probe_dot, "isa"_a, "threads"_a, "seconds"_a = 0.1);
+    m.def("fma_peak", &probe_fma, "isa"_a, "threads"_a, "seconds"_a = 0.1);
     nb::class_<ForwardJob>(m, "Ticket")
         .def_prop_ro("done", [](ForwardJob& job) { return job.outcome() != Outcome::pending; });
     nb::class_<Experts>(m, "Experts")
@@ -71,5 +80,6 @@ NB_MODULE(_kernels, m) {
         .def_prop_ro("threads", &Experts::threads)
         .def_prop_ro("isa", &Experts::isa)
         .def_prop_ro("mode", &Experts::mode);
+    bind_attention(m);
     bind_network(m);
 }

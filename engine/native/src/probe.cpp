@@ -51,6 +51,14 @@ std::uint64_t read_all(const std::uint64_t* words, std::int64_t count) {
     return a + b + c + d + e + f + g + h;
 }
 
+// Two operations for each multiply-add of `loop`.
+double peak(DotLoop loop, int threads, double seconds) {
+    constexpr std::int64_t kRounds = 1'000'000;
+    std::atomic<std::int64_t> done{0};
+    const double best = best_round(threads, seconds, [&](int) { done = loop(kRounds); });
+    return 2.0 * static_cast<double>(done) * threads / best;
+}
+
 }  // namespace
 
 double read_bandwidth(int threads, std::int64_t bytes, double seconds) {
@@ -69,11 +77,11 @@ double read_bandwidth(int threads, std::int64_t bytes, double seconds) {
 }
 
 double dot_peak(const Isa& isa, int threads, double seconds) {
-    constexpr std::int64_t kRounds = 1'000'000;
-    std::atomic<std::int64_t> done{0};
-    const double best =
-        best_round(threads, seconds, [&](int) { done = isa.dot_loop(kRounds); });
-    return 2.0 * static_cast<double>(done) * threads / best;
+    return peak(isa.dot_loop, threads, seconds);
+}
+
+double fma_peak(const Isa& isa, int threads, double seconds) {
+    return peak(isa.fma_loop, threads, seconds);
 }
 
 }  // namespace selenograph

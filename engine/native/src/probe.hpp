@@ -13,4 +13,7 @@ double read_bandwidth(int threads, std::int64_t bytes, double seconds);
 // INT8 operations per second (two a multiply-add) of the instruction set's dot product.
 double dot_peak(const Isa& isa, int threads, double seconds);
 
+// The same of float32 multiply-adds.
+double fma_peak(const Isa& isa, int threads, double seconds);
+
 }  // namespace selenograph

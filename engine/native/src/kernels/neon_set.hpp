@@ -18,6 +18,7 @@ struct NeonSet {
     static constexpr int kWidth = 4;
     static constexpr int kAbreast = 4;
     static constexpr int kTile = 4;
+    static constexpr int kSums = 24;
     using Floats = float32x4_t;
     using Ints = int32x4_t;
     using Bytes = uint8x16_t;
@@ -35,6 +36,7 @@ struct NeonSet {
     static Floats fma(Floats a, Floats b, Floats c) { return vfmaq_f32(c, a, b); }
     static Floats mul(Floats a, Floats b) { return vmulq_f32(a, b); }
     static Floats div(Floats a, Floats b) { return vdivq_f32(a, b); }
+    static Floats max(Floats a, Floats b) { return vmaxq_f32(a, b); }
     static Floats clamp(Floats a, float low, float high) {
         return vminq_f32(vmaxq_f32(a, splat(low)), splat(high));
     }
@@ -45,6 +47,7 @@ struct NeonSet {
     static Floats to_float(Ints a) { return vcvtq_f32_s32(a); }
     static float sum(Floats a) { return vaddvq_f32(a); }
     static void hold(Bytes& value) { hold_vector(value); }
+    static void hold(Floats& value) { hold_vector(value); }
 
     static void unpack(Bytes packed, Bytes& first, Bytes& second) {  // in the order of columns
         const Bytes low = vandq_u8(packed, vdupq_n_u8(15)), high = vshrq_n_u8(packed, 4);

@@ -17,6 +17,7 @@ struct YmmSet : Pairwise<YmmSet<MaddTo>> {
     static constexpr int kWidth = 8;
     static constexpr int kAbreast = 2;
     static constexpr int kTile = 4;
+    static constexpr int kSums = 12;
     using Floats = __m256;
     using Ints = __m256i;
     using Bytes = __m256i;
@@ -56,6 +57,7 @@ struct YmmSet : Pairwise<YmmSet<MaddTo>> {
     static Floats fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
     static Floats mul(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
     static Floats div(Floats a, Floats b) { return _mm256_div_ps(a, b); }
+    static Floats max(Floats a, Floats b) { return _mm256_max_ps(a, b); }
     static Floats clamp(Floats a, float low, float high) {
         return _mm256_min_ps(_mm256_max_ps(a, splat(low)), splat(high));
     }
@@ -83,6 +85,7 @@ struct YmmSet : Pairwise<YmmSet<MaddTo>> {
         hold(sum);
     }
     static void hold(__m256i& value) { hold_vector(value); }
+    static void hold(__m256& value) { hold_vector(value); }
     static Bytes splat4(const std::uint8_t* at) {
         std::int32_t four;
         std::memcpy(&four, at, sizeof four);

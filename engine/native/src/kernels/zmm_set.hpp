@@ -16,6 +16,7 @@ struct ZmmSet : Pairwise<ZmmSet<MaddTo>> {
     static constexpr int kWidth = 16;
     static constexpr int kAbreast = 2;
     static constexpr int kTile = 8;
+    static constexpr int kSums = 24;
     using Floats = __m512;
     using Ints = __m512i;
     using Bytes = __m512i;
@@ -40,6 +41,7 @@ struct ZmmSet : Pairwise<ZmmSet<MaddTo>> {
     static Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
     static Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
     static Floats div(Floats a, Floats b) { return _mm512_div_ps(a, b); }
+    static Floats max(Floats a, Floats b) { return _mm512_max_ps(a, b); }
     static Floats clamp(Floats a, float low, float high) {
         return _mm512_min_ps(_mm512_max_ps(a, splat(low)), splat(high));
     }
@@ -69,6 +71,7 @@ struct ZmmSet : Pairwise<ZmmSet<MaddTo>> {
         hold(sum);
     }
     static void hold(__m512i& value) { hold_vector(value); }
+    static void hold(__m512& value) { hold_vector(value); }
     static Bytes splat4(const std::uint8_t* at) {
         std::int32_t four;
         std::memcpy(&four, at, sizeof four);
