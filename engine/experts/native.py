@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -95,6 +95,34 @@ class NativeExperts:
             data, scales = self._pool.pack(matrix, bits)
         kind = torch.int32 if bits == 4 else torch.int8
         return torch.from_numpy(data).view(kind), torch.from_numpy(scales).view(torch.bfloat16)
+
+    def attend(
+        self,
+        config: ModelConfig,
+        query: Tensor,
+        past: int,
+        blocks: Iterable[tuple[Tensor, Tensor]],
+    ) -> Tensor:
+        """Attention of a sequence's last tokens, [t, N*(D+P)], to all of its positions.
+
+        `blocks` are these in order: expanded keys and values [n, N*(D+Vh)], latents [n, R+P].
+        float32 everywhere -> [t, N*Vh]. Raises Aborted.
+        """
+        with _translated():
+            prefill = _kernels.Prefill(
+                self._pool,
+                query.contiguous(),
+                past,
+                heads=config.num_attention_heads,
+                nope=config.qk_nope_head_dim,
+                rope=config.qk_rope_head_dim,
+                value=config.v_head_dim,
+                rank=config.kv_lora_rank,
+                softmax_scale=config.softmax_scale,
+            )
+            for up, latents in blocks:
+                prefill.add(up, latents)
+            return torch.from_numpy(prefill.result())
 
     def new_network(self, config: ModelConfig, latent_eps: float) -> _kernels.Network:
         """An empty network on this object's threads; see :mod:`engine.model.network`."""

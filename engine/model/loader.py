@@ -252,6 +252,7 @@ class _Loading:
             key_up=key_up,
             value_up=value_up,
             out=linear("o_proj"),
+            kernels=self.dense.kernels,
         )
 
     def _mixture(self, layer: int, at: str) -> MixtureOfExperts:

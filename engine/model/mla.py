@@ -3,27 +3,34 @@
 DeepSeek-V2 (arXiv:2405.04434), section 2.1. Two forms of the same sum: *expanded* builds keys and
 values of every head from the latents (cheapest when many tokens ask at once: prefill), *absorbed*
 folds the up-projections into query and output so that all heads read the latents themselves
-(cheapest when one token asks: decode).
+(cheapest when one token asks: decode). Expanded keys and values exist only for a block of positions
+on the native kernels, and only for a few heads elsewhere.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.cache.latent_pool import PagedCache
+from engine.cache.latent_pool import PAGE_TOKENS, PagedCache
 from engine.config import ModelConfig
 from engine.model.layers import RMSNorm
 from engine.model.linear import Linear
 from engine.model.rope import RotaryTable
 
+if TYPE_CHECKING:
+    from engine.experts.native import NativeExperts
+
 Form = Literal["auto", "expanded", "absorbed"]
 ABSORB_UP_TO = 4
 """Chunks of at most this many tokens take the absorbed form."""
+_BLOCK_BYTES = 64 << 20
+"""Of expanded keys and values at a time: few enough to forget, long enough to be worth a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """One layer's attention. ``key_up`` [N, D, R] and ``value_up`` [N, Vh, R]: ``kv_b`` by head."""
+    """One layer's attention. ``key_up`` [N, D, R] and ``value_up`` [N, Vh, R]: ``kv_b`` by head.
+
+    With `kernels` the native ones attend to what is expanded, in float32.
+    """
 
     config: ModelConfig
     rotary: RotaryTable
@@ -51,6 +61,7 @@ class Attention:
     key_up: Tensor
     value_up: Tensor
     out: Linear
+    kernels: NativeExperts | None = None
 
     def __call__(
         self,
@@ -71,15 +82,14 @@ class Attention:
         fresh = torch.cat((self.kv_a_norm(latent), k_rope), -1)  # [T, R+P]
         outputs = []
         for s in segments:
-            total = s.past + s.end - s.begin
             s.cache.write(layer, s.past, fresh[s.begin : s.end])
-            cached = s.cache.read(layer, 0, total, x.dtype)  # [L, R+P]
             one = slice(s.begin, s.end)
             absorb = form == "absorbed" or (form == "auto" and s.end - s.begin <= ABSORB_UP_TO)
-            attend = self._absorbed if absorb else self._expanded
-            outputs.append(attend(q_nope[:, one], q_rope[:, one], cached, s.past))  # [N, t, Vh]
-        heads = torch.cat(outputs, 1) if len(outputs) > 1 else outputs[0]  # [N, T, Vh]
-        return self.out(heads.transpose(0, 1).flatten(1))  # [T, N*Vh] -> [T, H]
+            expanded = self._expanded if self.kernels is None else self._blocks
+            attend = self._absorbed if absorb else expanded
+            outputs.append(attend(q_nope[:, one], q_rope[:, one], layer, s))  # [t, N*Vh]
+        heads = torch.cat(outputs) if len(outputs) > 1 else outputs[0]  # [T, N*Vh]
+        return self.out(heads)  # [T, N*Vh] -> [T, H]
 
     def _queries(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """[T, H] -> unrotated [N, T, D] and rotated [N, T, P] parts."""
@@ -92,39 +102,66 @@ class Attention:
         )  # [N, T, D], [N, T, P]
         return nope, self.rotary.rotate(rope, cos, sin)
 
-    def _expanded(self, q_nope: Tensor, q_rope: Tensor, cached: Tensor, past: int) -> Tensor:
-        """Queries [N, t, D], [N, t, P] over [L, R+P] -> [N, t, Vh]."""
+    def _blocks(self, q_nope: Tensor, q_rope: Tensor, layer: int, s: Segment) -> Tensor:
+        """Queries [N, t, D], [N, t, P] over all that is cached, natively -> [t, N*Vh]."""
         config = self.config
-        latent, k_rope = cached.split((config.kv_lora_rank, config.qk_rope_head_dim), -1)
-        both = self.kv_b(latent).unflatten(-1, (config.num_attention_heads, -1))  # [L, N, D+Vh]
-        k_nope, value = both.transpose(0, 1).split(
-            (config.qk_nope_head_dim, config.v_head_dim), -1
-        )  # [N, L, D], [N, L, Vh]
-        k = torch.cat((k_nope, k_rope.expand(k_nope.shape[0], -1, -1)), -1)  # [N, L, D+P]
-        q = torch.cat((q_nope, q_rope), -1)  # [N, t, D+P]
-        mask = None if past == 0 else _causal_mask(q.shape[1], cached.shape[0], past, q.device)
-        return F.scaled_dot_product_attention(
-            q[None],
-            k[None],
-            value[None],
-            attn_mask=mask,
-            is_causal=mask is None,
-            scale=config.softmax_scale,
-        )[0]
+        q = torch.cat((q_nope, q_rope), -1).transpose(0, 1)  # [N, t, D+P] -> [t, N, D+P]
+        each = config.num_attention_heads * (config.qk_nope_head_dim + config.v_head_dim)
+        step = max(PAGE_TOKENS, _BLOCK_BYTES // (4 * each) // PAGE_TOKENS * PAGE_TOKENS)
 
-    def _absorbed(self, q_nope: Tensor, q_rope: Tensor, cached: Tensor, past: int) -> Tensor:
+        def expanded() -> Iterator[tuple[Tensor, Tensor]]:
+            total = s.past + q.shape[0]
+            for begin in range(0, total, step):
+                cached = s.cache.read(layer, begin, min(begin + step, total), q.dtype)  # [L, R+P]
+                both = self.kv_b(cached[:, : config.kv_lora_rank])  # [L, R] -> [L, N*(D+Vh)]
+                yield both.float(), cached.float()
+
+        assert self.kernels is not None
+        out = self.kernels.attend(config, q.flatten(1).float(), s.past, expanded())
+        return out.to(q.dtype)
+
+    def _expanded(self, q_nope: Tensor, q_rope: Tensor, layer: int, s: Segment) -> Tensor:
+        """The same on torch."""
+        config = self.config
+        total = s.past + q_nope.shape[1]
+        cached = s.cache.read(layer, 0, total, q_nope.dtype)  # [L, R+P]
+        latent, k_rope = cached.split((config.kv_lora_rank, config.qk_rope_head_dim), -1)
+        q = torch.cat((q_nope, q_rope), -1)  # [N, t, D+P]
+        mask = None if s.past == 0 else _causal_mask(q.shape[1], total, s.past, q.device)
+        each = total * (q.shape[-1] + config.v_head_dim) * q.element_size()
+        step = max(1, _BLOCK_BYTES // each)
+        outputs = []
+        for first in range(0, config.num_attention_heads, step):
+            heads = slice(first, first + step)
+            k_nope = latent @ self.key_up[heads].to(q.dtype).transpose(1, 2)  # [n, L, D]
+            value = latent @ self.value_up[heads].to(q.dtype).transpose(1, 2)  # [n, L, Vh]
+            k = torch.cat((k_nope, k_rope.expand(k_nope.shape[0], -1, -1)), -1)  # [n, L, D+P]
+            attended = F.scaled_dot_product_attention(
+                q[None, heads],
+                k[None],
+                value[None],
+                attn_mask=mask,
+                is_causal=mask is None,
+                scale=config.softmax_scale,
+            )
+            outputs.append(attended[0])  # [n, t, Vh]
+        return torch.cat(outputs).transpose(0, 1).flatten(1)  # [N, t, Vh] -> [t, N*Vh]
+
+    def _absorbed(self, q_nope: Tensor, q_rope: Tensor, layer: int, s: Segment) -> Tensor:
         """The same, reading the latents once for all heads; softmax in float32."""
         config = self.config
+        t = q_nope.shape[1]
+        cached = s.cache.read(layer, 0, s.past + t, q_nope.dtype)  # [L, R+P]
         q = torch.cat(
             (q_nope @ self.key_up.to(q_nope.dtype), q_rope), -1
         )  # [N, t, D] -> [N, t, R+P]
         scores = (q @ cached.T).float() * config.softmax_scale  # [N, t, L]
-        t = scores.shape[1]
         if t > 1:
-            scores.masked_fill_(~_causal_mask(t, cached.shape[0], past, q.device), -torch.inf)
+            scores.masked_fill_(~_causal_mask(t, len(cached), s.past, q.device), -torch.inf)
         weights = scores.softmax(-1).to(cached.dtype)
         context = weights @ cached[:, : config.kv_lora_rank]  # [N, t, L] x [L, R] -> [N, t, R]
-        return context @ self.value_up.to(context.dtype).transpose(1, 2)  # [N, t, Vh]
+        out = context @ self.value_up.to(context.dtype).transpose(1, 2)  # [N, t, Vh]
+        return out.transpose(0, 1).flatten(1)  # [t, N*Vh]
 
 
 def _causal_mask(t: int, total: int, past: int, place: torch.device) -> Tensor:

@@ -209,6 +209,71 @@ void check_attentions(const Isa& isa) {
     }
 }
 
+// A head's last queries over all positions, in two blocks, beside softmax in float64. Two heads lie side
+// by side, the second is asked for.
+void check_prefill(const Isa& isa, std::int64_t nope, std::int64_t rope, std::int64_t value,
+                   std::int64_t past, std::int64_t queries) {
+    Random random(6);
+    const std::int64_t width = nope + rope, pair = nope + value, count = past + queries;
+    const RandomMatrix up(random, Format::f32, count, 2 * pair);
+    const RandomMatrix rotary(random, Format::f32, count, rope);
+    const RandomMatrix query(random, Format::f32, queries, 2 * width);
+    const float scale = 20.0f;
+    const auto floats = [](const RandomMatrix& m) { return reinterpret_cast<const float*>(m.matrix.data); };
+    std::vector<float> most(queries), total(queries), out(queries * value);
+    std::vector<float> memory(flash_scratch(queries, width, value) + 16, NAN);
+    auto* scratch = reinterpret_cast<float*>((reinterpret_cast<std::uintptr_t>(memory.data()) + 63) / 64 * 64);
+    const std::int64_t border = count > 1 ? count * 2 / 3 : count;
+    for (std::int64_t at = 0; at < count; at = at == 0 ? border : count) {
+        AttentionBlock block;
+        block.query = floats(query) + width;
+        block.query_stride = 2 * width;
+        block.queries = queries;
+        block.key = floats(up) + at * 2 * pair + pair;
+        block.values = block.key + nope;
+        block.key_stride = 2 * pair;
+        block.rotary = floats(rotary) + at * rope;
+        block.rotary_stride = rope;
+        block.count = at == 0 ? border : count - border;
+        block.nope = nope;
+        block.rope = rope;
+        block.value = value;
+        block.seen = past + 1 - at;
+        block.first = at == 0;
+        block.last = at + block.count == count;
+        block.scale = scale;
+        block.most = most.data();
+        block.total = total.data();
+        block.out = out.data();
+        block.out_stride = value;
+        isa.attend_block(block, scratch);
+    }
+    Error error;
+    for (std::int64_t q = 0; q < queries; ++q) {
+        std::vector<double> shares(past + q + 1), want(value);
+        double sum = 0;
+        for (std::size_t l = 0; l < shares.size(); ++l) {
+            const double* key = &up.values[l * 2 * pair + pair];
+            const double* asked = &query.values[q * 2 * width + width];
+            double score = 0;
+            for (std::int64_t c = 0; c < width; ++c)
+                score += asked[c] * (c < nope ? key[c] : rotary.values[l * rope + c - nope]);
+            sum += shares[l] = std::exp(score * scale);
+            for (std::int64_t v = 0; v < value; ++v) want[v] += shares[l] * key[nope + v];
+        }
+        for (std::int64_t v = 0; v < value; ++v) error.add(out[q * value + v], want[v] / sum);
+    }
+    require_below(error.relative(), 1e-5, std::string(isa.name) + " prefill of " + std::to_string(queries) +
+                                              " after " + std::to_string(past));
+}
+
+void check_prefills(const Isa& isa) {
+    check_prefill(isa, 8, 4, 8, 0, 1);
+    check_prefill(isa, 20, 6, 13, 0, 60);
+    check_prefill(isa, 20, 6, 40, 150, 9);
+    check_prefill(isa, 128, 64, 128, 65, 33);
+}
+
 // bf16 to INT4 and INT8: no value further from its own than half a step, or the last one.
 void check_packing(const Isa& isa) {
     Random random(5);
@@ -340,6 +405,7 @@ int run(int count, char** names) {
         check_special_rows(*isa);
         check_silu(*isa);
         check_attentions(*isa);
+        check_prefills(*isa);
         check_packing(*isa);
         check_layers(*isa);
         check_accuracy(*isa);
