@@ -13,6 +13,7 @@ from app import events as ev
 from app.agent.approval import Answer, Desk, Rules
 from app.agent.budget import Meter, budget_of
 from app.agent.loop import run_turn
+from app.agent.patience import Patience
 from app.agent.prompts import title_of
 from app.agent.run import Run, Tools
 from app.backends.base import Backend
@@ -45,6 +46,7 @@ class Conversations:
         settings: Callable[[], Settings],
         allow_always: Callable[[str], None],
         scratch: Path,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
         self._journal = journal
         self._tools = tools
@@ -52,6 +54,7 @@ class Conversations:
         self._settings = settings
         self._allow_always = allow_always
         self._scratch = scratch
+        self._patience = patience
         self._desk = Desk()
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
 
@@ -188,9 +191,6 @@ class Conversations:
         settings: ev.RunSettings,
         unattended: ev.Decision | None,
     ) -> None:
-        def slept(seconds: float) -> None:
-            run.emit(ev.ClockJumped(seconds), run.span)
-
         run = Run(
             conversation=conversation,
             turn=turn,
@@ -200,8 +200,9 @@ class Conversations:
             tools=self._tools,
             desk=self._desk,
             rules=Rules(lambda: self._settings().always_allow, self._allow_always, unattended),
-            meter=Meter(budget_of(settings), slept),
+            meter=Meter(budget_of(settings), lambda seconds: run.slept(seconds)),
             scratch=self._scratch / conversation,
+            patience=self._patience,
         )
         task = asyncio.create_task(run_turn(run), name=f"turn {turn}")
         self._runs[conversation] = (run, task)

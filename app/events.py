@@ -29,7 +29,8 @@ TurnStatus = Literal["running", "answered", "stopped", "failed", "budget"]
 Cause = Literal["user", "budget", "shutdown", "engine_lost", "loop"]
 StopMode = Literal["now", "after_step"]
 Decision = Literal["once", "run", "always", "deny"]
-ToolStatus = Literal["ok", "error", "denied", "cancelled"]
+ToolStatus = Literal["ok", "error", "denied", "cancelled", "unknown"]
+"""``unknown``: the program ended while it ran; it may or may not have had its effect."""
 Effort = Literal["fast", "standard", "deep", "exam", "search"]
 Limit = Literal["steps", "tokens", "thinking", "step_thinking", "seconds", "tool_seconds", "cost"]
 Purpose = Literal["act", "conclude", "summary"]
@@ -169,6 +170,18 @@ class Concluding(msgspec.Struct, frozen=True, tag="conclude"):
     message: str
 
 
+class Retrying(msgspec.Struct, frozen=True, tag="model.retry"):
+    """A model call broke off and is made again after ``wait`` seconds.
+
+    What the step's model wrote so far is discarded: it is shown as such and never sent on.
+    """
+
+    attempt: int
+    wait: float
+    code: str
+    message: str
+
+
 class LoopSeen(msgspec.Struct, frozen=True, tag="loop.seen"):
     """The same call with the same result again: what is done about it. ``count``: how often."""
 
@@ -281,6 +294,8 @@ class ToolProposed(msgspec.Struct, frozen=True, tag="tool.proposed"):
     arguments: str
     problem: str = ""
     """Why it cannot run as written (unknown tool, invalid arguments), if so."""
+    repeats: str = ""
+    """A call of unknown outcome that did, or was to do, the same."""
 
 
 class ApprovalAsked(msgspec.Struct, frozen=True, tag="tool.approval_asked"):
@@ -359,6 +374,7 @@ Body = (
     | BudgetNear
     | ThinkingCut
     | Concluding
+    | Retrying
     | LoopSeen
     | ToolUnavailable
     | DriftSeen

@@ -21,6 +21,9 @@ def remark(body: object) -> tuple[str, str] | None:
             return "thinking_cut", f"Thinking ended at its limit, after {tokens:,} tokens"
         case ev.Concluding(code, message):
             return f"conclude_{code}", f"Concluding: {message}"
+        case ev.Retrying(attempt, wait, code, message):
+            text = f"Attempt {attempt} failed ({message}); trying again in {wait:.1f} s"
+            return f"retry_{code}", text
         case ev.LoopSeen(call, stage, times):
             return f"loop_{stage}", _LOOP[stage].format(call=call, times=times)
         case ev.ToolUnavailable(name, failures, until):

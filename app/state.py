@@ -32,6 +32,8 @@ class Part:
     ended: float = 0.0
     call: str = ""
     name: str = ""
+    discarded: bool = False
+    """Of an attempt that broke off; the model does not read it again."""
 
     @property
     def open(self) -> bool:
@@ -47,6 +49,8 @@ class ToolRun:
     arguments: str
     proposed: float
     problem: str = ""
+    repeats: str = ""
+    """A call of unknown outcome that was the same."""
     asked: str = ""
     """Why approval is asked; empty: not asked."""
     decision: ev.Decision | None = None
@@ -251,8 +255,13 @@ def _(body: ev.TurnSelected, state: ConversationState, event: Event) -> Conversa
 @_apply.register
 def _(body: ev.TurnResumed, state: ConversationState, event: Event) -> ConversationState:
     def resume(turn: Turn) -> Turn:
-        # A step that never ended is run again, so what it had written is dropped.
-        done = tuple(s for s in turn.steps if s.ended)
+        # A step that never ended is run again, so what it had written is dropped; unless calls of
+        # it had begun: they happened, and the model has to know.
+        done = tuple(
+            s if s.ended else replace(s, ended=event.at)
+            for s in turn.steps
+            if s.ended or any(tool.started for tool in s.tools)
+        )
         counted = len(done) if turn.status == "budget" else turn.counted_from
         return replace(
             turn, status="running", ended=0.0, answer="", steps=done,
@@ -374,6 +383,14 @@ def _(body: ev.FormatProblemSeen, state: ConversationState, event: Event) -> Con
 
 
 @_apply.register
+def _(body: ev.Retrying, state: ConversationState, event: Event) -> ConversationState:
+    def discard(step: Step) -> Step:
+        return replace(step, parts=tuple(replace(p, discarded=True) for p in step.parts))
+
+    return _with_step(state, event, discard)
+
+
+@_apply.register
 def _(body: ev.ModelCallEnd, state: ConversationState, event: Event) -> ConversationState:
     return _with_call(
         state,
@@ -395,7 +412,14 @@ def _(body: ev.ModelCallEnd, state: ConversationState, event: Event) -> Conversa
 
 @_apply.register
 def _(body: ev.ToolProposed, state: ConversationState, event: Event) -> ConversationState:
-    run = ToolRun(body.call, body.name, body.arguments, proposed=event.at, problem=body.problem)
+    run = ToolRun(
+        body.call,
+        body.name,
+        body.arguments,
+        proposed=event.at,
+        problem=body.problem,
+        repeats=body.repeats,
+    )
     return _with_step(state, event, lambda s: replace(s, tools=(*s.tools, run)))
 
 

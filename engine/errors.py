@@ -14,6 +14,8 @@ class SelenographError(Exception):
 
     kind: ClassVar[str] = "internal"
     http_status: ClassVar[int] = 500
+    retry_after: float | None = None
+    """Seconds after which trying again makes sense, where somebody said so."""
 
     def __init__(self, code: str, message: str, hint: str = "", *, retryable: bool = False) -> None:
         super().__init__(message)

@@ -6,7 +6,8 @@ import asyncio
 
 from app import events as ev
 from app.agent import history, notes
-from app.agent.model_call import Ask, ask_model
+from app.agent.asking import ask_patiently
+from app.agent.model_call import Ask
 from app.agent.run import Run
 from app.agent.tool_call import refuse_calls
 from app.backends.base import Backend
@@ -54,7 +55,7 @@ async def _last_words(run: Run, backend: Backend, why: SelenographError, tools: 
     run.emit(notes.conclude(why.message, _unsaid(steps)), span)
     most = run.meter.budget.step_tokens or ANSWER_TOKENS
     ask = Ask(tools, may_call=False, max_tokens=most, thinking=min(most // 2, THINKING_TOKENS))
-    reply = await ask_model(run, backend, span, ask)
+    reply = await ask_patiently(run, backend, span, ask)
     if reply.calls:
         refuse_calls(run, span, reply.calls, "the run is being concluded")
     run.emit(ev.StepEnd(len(steps)), span)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from app.events import PartKind
 from app.state import Step, ToolRun, Turn
 from engine.protocol import ChatMessage, FunctionCall, Role, ToolCall
 
@@ -29,12 +30,16 @@ def call_ids(path: Iterable[Turn]) -> list[str]:
 
 def text_of(step: Step) -> str:
     """What the model said in a step."""
-    return "".join(part.text for part in step.parts if part.kind == "text")
+    return _written(step, "text")
 
 
 def thought_of(step: Step) -> str:
     """What it thought."""
-    return "".join(part.text for part in step.parts if part.kind == "reasoning")
+    return _written(step, "reasoning")
+
+
+def _written(step: Step, kind: PartKind) -> str:
+    return "".join(p.text for p in step.parts if p.kind == kind and not p.discarded)
 
 
 def _of_turn(turn: Turn, notes: Role) -> Iterator[ChatMessage]:

@@ -9,11 +9,12 @@ from itertools import count
 
 from app import events as ev
 from app.agent import notes
+from app.agent.asking import ask_patiently
 from app.agent.budget import used_before
 from app.agent.conclude import conclude
 from app.agent.drift import Drift
-from app.agent.model_call import Ask, Reply, ask_model
-from app.agent.repeats import Repeats, heated
+from app.agent.model_call import Ask, Reply
+from app.agent.repeats import Repeats, heated, key_of
 from app.agent.run import Run
 from app.agent.tool_call import answer_calls
 from app.backends.base import Backend
@@ -67,6 +68,12 @@ async def _within_budget(run: Run) -> Ending:
     if turn is not None:
         run.meter.used = used_before(turn, backend.traits.prices)
         run.repeats = Repeats.of(turn)
+        run.doubtful = {
+            key_of(tool.name, tool.arguments): tool.call
+            for step in turn.steps
+            for tool in step.tools
+            if tool.status == "unknown"
+        }
     try:
         async with run.meter.clock():
             return await _Steps(run, backend).take()
@@ -128,7 +135,7 @@ class _Steps:
             temperature=self._temperature,
         )
         self._temperature = None
-        return await ask_model(self._run, self._backend, span, ask)
+        return await ask_patiently(self._run, self._backend, span, ask)
 
     def _look_at(self, reply: Reply, span: str) -> None:
         """What a reply that came to nothing calls for. Raises FormatError, BudgetSpent."""

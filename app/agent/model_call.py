@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from app import events as ev
@@ -12,7 +13,7 @@ from app.agent import history
 from app.agent.prompts import system_prompt
 from app.agent.run import Run
 from app.backends import base
-from app.errors import BackendError
+from app.errors import BackendError, SelenographError, StoreError
 from engine.protocol import CompletionTokensDetails, Role, Usage
 
 _CHARS_PER_TOKEN = 3.5
@@ -97,19 +98,49 @@ async def ask_model(run: Run, backend: base.Backend, span: str, ask: Ask) -> Rep
         ),
         span,
     )
-    writer = _Writer(run, span, history.call_ids(path))
+    used = history.call_ids(path)
+    writer = _Writer(run, span, used, len(path[-1].steps[-1].parts))
     stream = backend.stream(request)
     limit = None if traits.closes_reasoning else ask.thinking
-    async with _closing(stream):
-        async for event in stream:
-            writer.take(event)
-            if limit is not None and writer.thinks_past(limit):
-                writer.cut()
-                break
+    try:
+        async with _lively(run, traits), _closing(stream):
+            async for event in stream:
+                if run.quiet is not None and run.quiet.when() is not None:
+                    run.quiet.reschedule(None)
+                writer.take(event)
+                if limit is not None and writer.thinks_past(limit):
+                    writer.cut()
+                    break
+        writer.check()
+    except StoreError:
+        raise
+    except SelenographError:
+        writer.abandon()
+        raise
     reply = writer.reply()
     if ask.thinking is not None and not reply.cut and writer.thought >= ask.thinking > 0:
         run.emit(ev.ThinkingCut(writer.thought, "engine"), span)
     return reply
+
+
+@asynccontextmanager
+async def _lively(run: Run, traits: base.Traits) -> AsyncIterator[None]:
+    """Raises BackendError ``stalled`` where a sleep has cut a connection off; ours is on loopback,
+    where that shows by itself.
+    """
+    if traits.closes_reasoning:
+        yield
+        return
+    try:
+        async with asyncio.timeout(None) as run.quiet:
+            yield
+    except TimeoutError:
+        if run.quiet is None or not run.quiet.expired():
+            raise
+        message = "nothing came any more after the machine had slept"
+        raise BackendError("stalled", message, "try again", retryable=True) from None
+    finally:
+        run.quiet = None
 
 
 def _closing(
@@ -122,14 +153,15 @@ def _closing(
 class _Writer:
     """Turns backend events into journal events; at most one part is open."""
 
-    def __init__(self, run: Run, span: str, used: list[str]) -> None:
+    def __init__(self, run: Run, span: str, used: list[str], parts: int) -> None:
+        """``parts``: how many the step has already, from attempts that broke off."""
         self._run = run
         self._span = span
         self._used = set(used)
         self._count = len(used)
         self._began = time.monotonic()
         self._first = 0.0
-        self._parts = 0
+        self._parts = parts
         self._kind: ev.PartKind | None = None
         self._part_began = 0.0
         self._buffer: list[str] = []
@@ -162,11 +194,20 @@ class _Writer:
             case base.Finished():
                 self._finish(event)
 
-    def reply(self) -> Reply:
+    def check(self) -> None:
+        """Raises BackendError if the reply has no end."""
         if self._finished is None:
             raise BackendError(
                 "no_finish", "the reply broke off before its end", "try again", retryable=True
             )
+
+    def abandon(self) -> None:
+        """End what is open; the reply broke off."""
+        if self._finished is None:
+            self._finish(base.Finished("error"))
+
+    def reply(self) -> Reply:
+        assert self._finished is not None
         return Reply(
             "".join(self._text),
             tuple(self._calls),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -13,7 +14,8 @@ from app import events as ev
 from app.agent.approval import Desk, Rules
 from app.agent.breaker import Breaker
 from app.agent.budget import Meter
-from app.agent.repeats import Repeats
+from app.agent.patience import Patience
+from app.agent.repeats import Key, Repeats
 from app.backends.base import Backend
 from app.closing import missing_ends
 from app.state import ConversationState, Turn
@@ -22,6 +24,9 @@ from app.tools.base import Tool, ToolContext
 from engine.protocol import ToolSpec
 
 _NEEDS_FOLDER = frozenset({"list_files", "read_file", "search_files"})
+
+_WAKING = 20.0
+"""Seconds after a sleep in which a stream has to show that it is alive."""
 
 
 class Tools(Protocol):
@@ -51,17 +56,28 @@ class Run:
     cause: ev.Cause = "shutdown"
     """Why the task is cancelled, set by whoever cancels it."""
     stop_after_step: bool = False
+    quiet: asyncio.Timeout | None = None
+    """Ends a stream from elsewhere on which nothing comes after the machine has slept."""
     span: str = ""
     """The present step."""
     index: int = 0
     repeats: Repeats = field(default_factory=Repeats)
     breaker: Breaker = field(default_factory=Breaker)
+    patience: Patience = field(default_factory=Patience)
+    doubtful: dict[Key, str] = field(default_factory=dict)
+    """Calls of unknown outcome by what they were to do."""
 
     def begin_step(self, index: int, purpose: ev.Purpose = "act") -> str:
         """The new step's span."""
         self.span, self.index = secrets.token_hex(6), index
         self.emit(ev.StepBegin(index, purpose), self.span)
         return self.span
+
+    def slept(self, seconds: float) -> None:
+        """Nothing ran for a while: connections may be gone without anybody having said so."""
+        self.emit(ev.ClockJumped(seconds), self.span)
+        if self.quiet is not None:
+            self.quiet.reschedule(asyncio.get_running_loop().time() + _WAKING)
 
     def close_step(self) -> None:
         """End the step that is open, with everything in it."""

@@ -53,7 +53,12 @@ async def answer_calls(run: Run, span: str, calls: Sequence[Call]) -> None:
         _plan(run, call, key, count) for call, key, count in zip(calls, keys, verdicts, strict=True)
     ]
     items: list[Item] = [
-        (ev.ToolProposed(p.call.id, p.call.name, p.call.arguments, p.problem), span)
+        (
+            ev.ToolProposed(
+                p.call.id, p.call.name, p.call.arguments, p.problem, run.doubtful.get(p.key, "")
+            ),
+            span,
+        )
         for p in planned
     ]
     run.journal.append_all(run.conversation, items, run.turn)
@@ -108,7 +113,7 @@ async def _answer(run: Run, span: str, planned: _Planned) -> None:
         return end("error", f"error: {planned.problem}")
     if planned.tool is None:
         return end("error", _watched(run, span, planned, f"error: {planned.problem}"))
-    answer = await _ask(run, span, planned.call, planned.tool)
+    answer = await _ask(run, span, planned, planned.tool)
     if not answer.allowed:
         why = f": {answer.reason}" if answer.reason else ""
         return end("denied", f"error: the user denied this call{why}")
@@ -147,12 +152,18 @@ def _watched(run: Run, span: str, planned: _Planned, result: str) -> str:
     return text
 
 
-async def _ask(run: Run, span: str, call: Call, tool: Tool) -> Answer:
-    if not tool.asks:
+async def _ask(run: Run, span: str, planned: _Planned, tool: Tool) -> Answer:
+    call = planned.call
+    doubt = "" if tool.read_only else run.doubtful.pop(planned.key, "")
+    if not tool.asks and not doubt:
         return Answer("once", by="rule")
-    answer = run.rules.answer(call.name)
+    # What may have happened already is done again only if a person says so, where one is there.
+    watched = run.rules.unattended is None
+    answer = None if doubt and watched else run.rules.answer(call.name)
     if answer is None:
         reason = f"{call.name} can change things on this computer"
+        if doubt:
+            reason = f"{call.name} may have done this already: the program ended while {doubt} ran"
         run.emit(ev.ApprovalAsked(call.id, reason), span)
         with run.meter.paused():
             answer = await run.desk.wait(run.conversation, call.id)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 
 import httpx2
 import msgspec
@@ -79,7 +81,21 @@ async def check(response: httpx2.Response, where: str, *, ours: bool) -> None:
         body += chunk
         if len(body) > _ERROR_LIMIT:
             break
-    raise error_of(bytes(body), response.status_code, where, ours=ours)
+    error = error_of(bytes(body), response.status_code, where, ours=ours)
+    error.retry_after = _seconds(response.headers.get("retry-after", ""))
+    raise error
+
+
+def _seconds(text: str) -> float | None:
+    """Of a Retry-After header: seconds, or a date."""
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
 
 
 def error_of(body: bytes, status: int, where: str, *, ours: bool) -> SelenographError:

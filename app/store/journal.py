@@ -100,15 +100,22 @@ class Journal:
         return events
 
     def end_turn(
-        self, conversation: str, turn: str, last: Sequence[ev.Body], at: float = 0.0
+        self,
+        conversation: str,
+        turn: str,
+        last: Sequence[ev.Body],
+        at: float = 0.0,
+        died: bool = False,
     ) -> None:
         """End everything that is open in a turn, then append ``last`` (it closes the turn).
+
+        ``died``: the process that ran it is gone, so that nobody knows how its calls ended.
 
         Never raises StoreError: what cannot be stored now is published all the same, shown by
         :meth:`state` and stored with the next event that can be.
         """
         found = self.state(conversation).turn(turn)
-        items = missing_ends(found, at or self._clock()) if found else []
+        items = missing_ends(found, at or self._clock(), died) if found else []
         items += [(body, "") for body in last]
         try:
             self.append_all(conversation, items, turn)
@@ -318,7 +325,8 @@ class Journal:
         message = "the program ended before the run did"
         for conversation, turn in found:
             last = (ev.Interrupted("shutdown", message), ev.TurnEnd(turn, "stopped"))
-            self.end_turn(conversation, turn, last, at=self.state(conversation).updated)
+            at = self.state(conversation).updated
+            self.end_turn(conversation, turn, last, at, died=True)
         return tuple(conversation for conversation, _ in found)
 
     def close(self) -> None:

@@ -148,7 +148,8 @@ def _in_order(step: Step) -> list[tuple[str, Part | Remark]]:
     items: list[tuple[float, str, Part | Remark]] = [
         (remark.at, f"{step.span}/remark{i}", remark) for i, remark in enumerate(step.remarks)
     ]
-    items += [(part.began, part.id, part) for part in step.parts]
+    # What a broken attempt wrote is in the trace.
+    items += [(part.began, part.id, part) for part in step.parts if not part.discarded]
     return [(key, item) for _, key, item in sorted(items, key=lambda item: item[0])]
 
 

@@ -29,6 +29,7 @@ _STATES = {
     "error": ("error", "bad"),
     "denied": ("denied", "warn"),
     "cancelled": ("cancelled", "warn"),
+    "unknown": ("outcome unknown", "warn"),
 }
 
 

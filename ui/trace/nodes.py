@@ -78,9 +78,11 @@ def _step_node(step: Step, live: bool) -> Node:
         children.append(_prompt(step, step.call, live))
     for part in step.parts:
         if part.kind == "tool_call":
-            children.append(_tool(part, runs.pop(part.call, None), live))
+            run = None if part.discarded else runs.pop(part.call, None)
+            children.append(_tool(part, run, live))
         else:
             name = "Reasoning" if part.kind == "reasoning" else "Answer"
+            name += " (discarded)" if part.discarded else ""
             children.append(
                 Node(
                     part.id,
@@ -143,7 +145,14 @@ def _tool(part: Part | None, run: ToolRun | None, live: bool) -> Node:
             part.open and live,
             part.tokens,
         )
-    note = {None: "", "ok": "", "error": " ✗", "denied": " (denied)", "cancelled": " (stopped)"}
+    note = {
+        None: "",
+        "ok": "",
+        "error": " ✗",
+        "denied": " (denied)",
+        "cancelled": " (stopped)",
+        "unknown": " (outcome unknown)",
+    }
     state = " (waits for you)" if run.waiting else note[run.status]
     return Node(
         run.call,

@@ -34,6 +34,8 @@ def response(step: Step | None) -> str:
         return ""
     blocks: list[str] = []
     for part in step.parts:
+        if part.discarded:
+            blocks.append("(of an attempt that broke off, discarded:)")
         if part.kind == "reasoning":
             blocks.append(f"<think>\n{part.text.strip()}\n</think>")
         elif part.kind == "text":

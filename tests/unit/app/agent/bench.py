@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app import events as ev
+from app.agent.patience import Patience
 from app.backends.base import ModelRequest
 from app.backends.scripted import Reply, ScriptedBackend
 from app.bus import Bus
@@ -136,6 +137,7 @@ class Bench:
             lambda: self.settings,
             self.always.append,
             folder / "scratch",
+            Patience(attempts=4, first=0.001),
         )
         self.id = self.conversations.create("", "")
 

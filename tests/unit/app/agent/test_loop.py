@@ -12,6 +12,7 @@ import pytest
 from app import events as ev
 from app.agent import history
 from app.backends.scripted import Reply
+from app.closing import CANCELLED
 from app.errors import BackendError, EngineLost, RequestError
 from app.store.db import Database
 from tests.unit.app.agent.bench import DONE, ECHO, RUN, Bench, assert_recorded
@@ -152,8 +153,10 @@ async def test_stop_now_while_a_tool_runs_and_resume(bench: Make) -> None:
     b.conversations.resume(b.id, id, None)
     turn = await b.ended(id)
     assert turn.status == "answered"
-    assert [step.index for step in turn.steps] == [0, 1]
+    assert [step.index for step in turn.steps] == [0, 1, 2], "a call had begun: the step is kept"
     assert turn.steps[0].tools[0].result == "12"
+    assert turn.steps[1].tools[0].status == "cancelled"
+    assert b.model.requests[-1].messages[-1].content == CANCELLED
     assert turn.interrupted is None
     assert_recorded(b)
 

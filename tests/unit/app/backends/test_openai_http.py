@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -262,3 +263,27 @@ async def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) 
     _, _, error = await collect(reply(b"data: " + b"x" * 100_000))
     assert isinstance(error, BackendError)
     assert error.code == "event_too_long"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), ("0.5", 0.5), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("soon", None)],
+)
+async def test_when_an_endpoint_says_to_come_back(header: str, seconds: float | None) -> None:
+    status = f"429 Too Many\r\nRetry-After: {header}"
+    _, _, error = await collect(reply(b"slow down", status), ours=False)
+    assert error is not None and error.retryable
+    assert error.retry_after == seconds
+
+
+async def test_what_a_request_says_of_thinking_and_tools() -> None:
+    asked = replace(REQUEST, may_call=False, thinking=9)
+    for ours in (True, False):
+        async with serving(reply(sse({"choices": [{"finish_reason": "stop"}]}))) as server:
+            backend = OpenAIBackend(f"http://127.0.0.1:{server.port}/v1", "", "x", ours)
+            async for _ in backend.stream(asked):
+                pass
+            await backend.close()
+        (body,) = server.bodies
+        assert body["tool_choice"] == "none" and body["tools"]
+        assert body.get("x_engine", {}).get("thinking_budget") == (9 if ours else None)

@@ -1,0 +1,188 @@
+"""Endpoints that fail for a while, processes that die, machines that sleep."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app import events as ev
+from app.agent.patience import Patience
+from app.backends.base import ModelRequest
+from app.backends.scripted import Reply
+from app.closing import NOT_BEGUN, UNKNOWN
+from app.errors import BackendError, EngineLost, RequestError, ResourceError, SelenographError
+from app.state import fold_all
+from tests.unit.app.agent.bench import DONE, ECHO, Bench, assert_recorded
+
+Make = Callable[..., Bench]
+GONE = BackendError("unreachable", "no route", retryable=True)
+
+
+# -- retries -----------------------------------------------------------------------------------
+
+
+async def test_a_step_starts_again_and_what_broke_is_not_sent_on(bench: Make) -> None:
+    broken = Reply(reasoning="half a th", text="half an ans", error=GONE)
+    called = Reply(reasoning="I call", calls=(("echo", '{"x": "7"}'),), error=GONE)
+    b = bench(broken, called, ECHO, DONE)
+    turn = await b.ask()
+    assert (turn.status, turn.answer) == ("answered", "It is 12.")
+    assert len(turn.steps) == 2, "the step was made again, not another one"
+    assert len(turn.steps[0].tools) == 1
+    assert len(b.bodies(ev.ToolStarted)) == 1
+    first, second = b.bodies(ev.Retrying)
+    assert (first.attempt, first.code, second.attempt) == (1, "unreachable", 2)
+    assert second.wait > 0
+    kept = [part.text for part in turn.steps[0].parts if not part.discarded]
+    assert kept == ["let me look", '{"x": "12"}']
+    assert len(turn.steps[0].parts) == 6
+    sent = [m.content or "" for r in b.model.requests for m in r.messages]
+    assert not any("half" in text for text in sent)
+    assert b.model.requests[0].messages == b.model.requests[2].messages
+    assert any("no route" in remark.text for remark in turn.steps[0].remarks)
+    ids = [part.id for part in turn.steps[0].parts]
+    assert len(set(ids)) == len(ids)
+    assert_recorded(b)
+
+
+async def test_patience_ends(bench: Make) -> None:
+    b = bench(Reply(text="x", error=GONE))
+    turn = await b.ask()
+    assert (turn.status, len(b.model.requests)) == ("failed", 4)
+    assert turn.failure is not None and turn.failure.code == "unreachable"
+    assert_recorded(b)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BackendError("http_401", "no key"),
+        RequestError("bad", "malformed", retryable=True),
+        EngineLost("engine_lost", "gone", retryable=True),
+    ],
+)
+async def test_what_trying_again_cannot_help(bench: Make, error: SelenographError) -> None:
+    b = bench(Reply(text="x", error=error))
+    turn = await b.ask()
+    assert (turn.status, len(b.model.requests)) == ("failed", 1)
+    assert b.bodies(ev.Retrying) == []
+
+
+async def test_a_stop_while_waiting_to_try_again(bench: Make) -> None:
+    late = BackendError("http_429", "slow down", retryable=True)
+    late.retry_after = 200.0
+    b = bench(Reply(error=late))
+    id = b.send()
+    waiting = (await b.until(ev.Retrying)).body
+    assert isinstance(waiting, ev.Retrying) and waiting.wait >= 200
+    await b.conversations.stop(b.id, "now")
+    assert (await b.ended(id)).status == "stopped"
+    assert_recorded(b)
+
+
+@given(
+    attempt=st.integers(1, 12),
+    chance=st.floats(0, 1, exclude_max=True),
+    asked=st.none() | st.floats(0, 1000),
+)
+def test_the_wait(attempt: int, chance: float, asked: float | None) -> None:
+    patience = Patience()
+    error = ResourceError("queue_full", "full", retryable=True)
+    error.retry_after = asked
+    wait = patience.wait(attempt, error, lambda: chance)
+    if attempt >= patience.attempts or (asked or 0) > patience.longest:
+        assert wait is None
+        return
+    assert wait is not None
+    usual = min(patience.most, 2.0 ** (attempt - 1))
+    assert max(asked or 0, usual / 2) <= wait <= max(asked or 0, usual / 2) + usual / 2
+
+
+# -- calls of unknown outcome ------------------------------------------------------------------
+
+
+async def dies(b: Bench, call: str) -> str:
+    """A run whose process dies while a call is at work; what a new process finds."""
+    id = b.send(unattended="once")
+    async with asyncio.timeout(10):
+        await b.tools.waiting.wait()
+    _, task = b.conversations._runs[b.id]
+    # As a dead process leaves it: nothing is written any more.
+    stored = b.journal.events(b.id)
+    task.cancel()
+    await asyncio.wait([task])
+    with b.database.transaction() as connection:
+        connection.execute("DELETE FROM events WHERE seq > ?", (len(stored),))
+        connection.execute("UPDATE conversations SET last_seq = ?", (len(stored),))
+        row = (b.id, id, 2**22 + 1, 1.0)
+        connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)", row)
+    b.journal._states.clear()
+    assert b.journal.recover() == (b.id,)
+    return id
+
+
+async def test_a_call_that_was_running_is_marked_and_not_run_again_unasked(bench: Make) -> None:
+    wait = ("wait", '{"x": "pay"}')
+    b = bench(ECHO, Reply(calls=(("echo", '{"x": "1"}'), wait, ("write", "{}"))))
+    b.tools.get("wait").read_only = False  # type: ignore[union-attr, misc]
+    id = await dies(b, "wait")
+    turn = b.state.turn(id)
+    assert turn is not None and turn.status == "stopped"
+    one, unknown, never = turn.steps[1].tools
+    assert one.status == "ok"
+    assert (unknown.status, unknown.result) == ("unknown", UNKNOWN)
+    assert (never.status, never.result) == ("cancelled", NOT_BEGUN)
+
+    b.model = type(b.model)([Reply(calls=(wait,)), DONE])
+    b.tools.gate.set()
+    b.seen.clear()
+    b.conversations.resume(b.id, id, None)
+    asked = (await b.until(ev.ApprovalAsked)).body
+    assert isinstance(asked, ev.ApprovalAsked) and "may have done this already" in asked.reason
+    assert [s.index for s in b.state.turns[0].steps] == [0, 1, 2], "the step is kept"
+    told = [m.content for m in b.model.requests[0].messages if m.role == "tool"]
+    assert told == ["12", "1", UNKNOWN, NOT_BEGUN]
+    b.conversations.decide(b.id, asked.call, "once", "")
+    turn = await b.ended(id)
+    assert turn.status == "answered"
+    assert turn.steps[2].tools[0].repeats == unknown.call
+    assert turn.steps[2].tools[0].result == "waited"
+    stored = fold_all(b.journal.events(b.id))
+    assert stored.turns[0].steps[2].tools == turn.steps[2].tools
+
+
+# -- sleep -------------------------------------------------------------------------------------
+
+
+async def test_a_stream_that_a_sleep_cut_off_is_begun_again(
+    bench: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.agent.run._WAKING", 0.01)
+    silent, never = asyncio.Event(), asyncio.Event()
+
+    async def pause() -> None:
+        silent.set()
+        await never.wait()
+
+    asked = 0
+
+    def model(request: ModelRequest) -> Reply:
+        nonlocal asked
+        asked += 1
+        return Reply(text="never", pause=pause) if asked == 1 else DONE
+
+    b = bench(model=model)
+    id = b.send()
+    async with asyncio.timeout(10):
+        await silent.wait()
+    run, _ = b.conversations._runs[b.id]
+    run.slept(3600.0)
+    turn = await b.ended(id)
+    assert turn.status == "answered"
+    assert [one.code for one in b.bodies(ev.Retrying)] == ["stalled"]
+    assert b.bodies(ev.ClockJumped) == [ev.ClockJumped(3600.0)]
+    assert_recorded(b)
