@@ -43,6 +43,34 @@ class ResourceError(SelenographError):
     http_status = 503
 
 
+class QueueFull(ResourceError):
+    """So many requests wait that another is not taken; ``retry_after`` in seconds."""
+
+    http_status = 429
+
+    def __init__(self, waiting: int, retry_after: int) -> None:
+        super().__init__(
+            "queue_full",
+            f"{waiting} requests are waiting already",
+            f"try again in about {retry_after} s",
+            retryable=True,
+        )
+        self.retry_after = retry_after
+
+
+class DeadlineExceeded(ResourceError):
+    """The request was not done by the time that the caller had set; what was written stays."""
+
+    http_status = 504
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            "deadline_exceeded",
+            f"the reply was not done within {seconds:g} s",
+            "allow more time, or ask for less",
+        )
+
+
 class RequestError(SelenographError):
     """The caller's request is wrong: malformed, too long, or naming what does not exist."""
 

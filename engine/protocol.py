@@ -20,6 +20,8 @@ Role = Literal["system", "user", "assistant", "tool"]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 FinishReason = Literal["stop", "length", "tool_calls", "abort"]
 LoadState = Literal["empty", "loading", "ready", "failed"]
+Priority = Literal["interactive", "background"]
+"""Interactive requests go first."""
 Tier = Literal["gpu", "ram", "mapped"]
 """Where an expert is: on the accelerator, held in memory, or mapped from its file."""
 HeatWindow = Literal["start", "minute"]
@@ -75,6 +77,9 @@ class EngineOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """Send token ids (and log-probabilities when asked for) beside each delta."""
     speculate: bool = True
     """Whether tokens may be drafted, where the engine drafts at all; the reply is the same."""
+    priority: Priority = "interactive"
+    deadline_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """Seconds from its arrival after which the request ends with ``deadline_exceeded``."""
 
 
 class ChatRequest(msgspec.Struct, frozen=True):

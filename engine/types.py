@@ -19,6 +19,7 @@ from engine.protocol import (
     FinishReason,
     HeatWindow,
     LoadRequest,
+    Priority,
     Progress,
     RequestTrace,
     Timings,
@@ -101,6 +102,9 @@ class Request:
     thinking_budget: int | None = None
     """Reasoning tokens after which the reasoning is closed."""
     created: float = field(default_factory=time.monotonic)
+    priority: Priority = "interactive"
+    deadline: float | None = None
+    """As :func:`time.monotonic` tells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ class EngineHandle(Protocol):
         """The experts that one of the last requests chose."""
 
     def submit(self, request: Request) -> None:
-        """Queue it. Raises ResourceError ``queue_full`` or ``no_model``."""
+        """Queue it. Raises QueueFull, ResourceError ``no_model``."""
 
     def abort(self, request_id: str) -> bool:
         """Stop a request before its next step; False if there is none of that id."""

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from engine.cache.latent_pool import page_count
-from engine.cache.prefix_tree import PrefixTree
-from engine.errors import Aborted, SelenographError
-from engine.experts.observed import ObservedExperts
+from engine.cache.prefix_tree import PrefixTree, prompt_too_large
+from engine.errors import Aborted, DeadlineExceeded, SelenographError
 from engine.protocol import FinishReason, Progress
 from engine.runtime.metrics import Meter
 from engine.runtime.reply import Reply
 from engine.runtime.routes import RequestRoutes
-from engine.runtime.runner import Runner
+from engine.runtime.runner import StepRunner
 from engine.sampling.sampler import Sampled, sample
 from engine.scheduler.scheduler import Scheduler, Work
 from engine.scheduler.sequence import Sequence
 from engine.speculation.base import NewDrafter
 from engine.speculation.verify import verify
 from engine.text.tokenizer import Tokenizer
-from engine.types import Broke, Prefilling, Request, Started
+from engine.types import Broke, Ended, Prefilling, Request, Started
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,85 +54,100 @@ class Engine:
 
     def __init__(
         self,
-        runner: Runner,
+        runner: StepRunner,
         text: TextEnds,
         context: int,
-        scheduler: Scheduler | None = None,
+        scheduler: Scheduler,
         new_drafter: NewDrafter | None = None,
-        tree: PrefixTree | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.scheduler = scheduler or Scheduler()
-        self.tree = tree or PrefixTree(runner.model.new_pool(8 * page_count(context)))
+        """``clock`` times steps, from which the scheduler learns what they cost."""
+        self.scheduler = scheduler
         self.meter = Meter()
-        experts = runner.model.experts
-        self.stats = experts.stats if isinstance(experts, ObservedExperts) else None
-        """Counters of the routed experts, if there are any experts."""
+        self.stats = runner.stats
         self.routes = RequestRoutes(self.stats) if self.stats is not None else None
         self._runner = runner
         self._text = text
         self._context = context
         self._new_drafter = new_drafter
+        self._clock = clock
         self._replies: dict[str, Reply] = {}
+
+    @property
+    def tree(self) -> PrefixTree:
+        """The pages of all sequences."""
+        return self.scheduler.tree
 
     @property
     def busy(self) -> bool:
         """Whether there is anything to do."""
         return bool(self.scheduler.waiting or self.scheduler.running)
 
+    def enqueue(self, request: Request) -> None:
+        """Take a request. Raises QueueFull, ResourceError ``cache_full``."""
+        prompt = len(request.prompt.token_ids)
+        if prompt > self.tree.capacity:
+            raise prompt_too_large(prompt, self.tree.capacity)
+        length = prompt + request.sampling.max_tokens
+        # The last token is not computed, so it needs no place in the cache.
+        limit = min(self._context, length, self.tree.capacity + 1)
+        new_drafter = self._new_drafter if request.speculate else None
+        drafter = new_drafter() if new_drafter is not None else None
+        self.scheduler.enqueue(Sequence(request, limit, drafter))
+
     def step(self) -> None:
-        """Compute one token of every running reply and one chunk of one prompt."""
+        """Compute one token of every running reply and chunks of prompts."""
         work = self._schedule()
         done = self._run(work)
         self._emit(done)
 
     def sequence(self, request_id: str) -> Sequence | None:
-        """The running sequence of a request."""
-        return next((s for s in self.scheduler.running if s.request.id == request_id), None)
+        """The sequence of a request, waiting or running. Any thread."""
+        everyone = (*self.scheduler.running, *self.scheduler.waiting)
+        return next((s for s in everyone if s.request.id == request_id), None)
+
+    def running(self, request_id: str) -> bool:
+        """Whether a request is being computed. Any thread."""
+        return any(s.request.id == request_id for s in tuple(self.scheduler.running))
 
     def drop(self, request_id: str) -> bool:
         """Take a request out at once; its sink hears an abort. False if it is not here."""
-        for request in self.scheduler.waiting:
-            if request.id == request_id:
-                self.scheduler.waiting.remove(request)
-                request.sink(Broke(Aborted()))
-                return True
         sequence = self.sequence(request_id)
         if sequence is None:
             return False
         sequence.aborted = True
-        self._drop_aborted()
+        self._drop_stopped()
         return True
 
     def abort_experts(self) -> None:
         """Wake a step that waits for routed experts. Any thread."""
-        self._runner.model.experts.abort()
+        self._runner.abort()
 
     def fail_all(self, error: SelenographError) -> None:
         """End every request with an error, e.g. before the model is unloaded."""
-        for request in self.scheduler.waiting:
-            request.sink(Broke(error))
-        self.scheduler.waiting.clear()
-        for sequence in list(self.scheduler.running):
-            self._retire(sequence)
-            sequence.request.sink(Broke(error))
+        for sequence in (*self.scheduler.waiting, *self.scheduler.running):
+            self._end(sequence, Broke(error))
 
     def close(self) -> None:
         """Free model and caches."""
         self.tree.clear()
-        self._runner.model.close()
+        self._runner.close()
 
     # -- the three stations
 
     def _schedule(self) -> list[Work]:
-        self._drop_aborted()
-        while (request := self.scheduler.next_to_admit()) is not None:
-            self._admit(request)
-        return self.scheduler.schedule()
+        self._drop_stopped()
+        plan = self.scheduler.schedule()
+        for sequence in plan.admitted:
+            reply = Reply(sequence, self._text.tokenizer, self._text.end_ids)
+            self._replies[sequence.request.id] = reply
+            sequence.request.sink(Started(sequence.prompt_tokens, sequence.cached))
+        return plan.work
 
     def _run(self, work: list[Work]) -> _Done:
         if not work:
             return _NOTHING
-        began = time.monotonic()
+        began = self._clock()
         try:
             logits = self._runner.run(work)
         except Aborted:
@@ -141,85 +155,76 @@ class Engine:
             return _NOTHING
         if self.routes is not None:
             self.routes.add(work)
-        return _Done(work, logits, time.monotonic() - began)
+        return _Done(work, logits, self._clock() - began)
 
     def _emit(self, done: _Done) -> None:
         written = 0
         for item, rows in zip(done.work, done.logits, strict=True):
             if item.samples:
                 written += self._advance(item, rows, done)
-            else:
-                item.sequence.request.sink(Prefilling(_progress(item.sequence)))
-        for item in done.work:
-            if item.sequence.request.id in self._replies:
-                self.tree.advance(item.sequence.cache, item.sequence.tokens)
+            elif not item.sequence.completion_tokens:  # else it was preempted, and nobody knows
+                item.sequence.request.sink(Prefilling(self._progress(item.sequence)))
         if done.work:
+            self.scheduler.computed(done.work, done.seconds)
             self.meter.count(done.work, written, done.seconds)
 
     # -- sequences
 
-    def _admit(self, request: Request) -> None:
-        tokens = list(request.prompt.token_ids)
-        limit = min(
-            self._context, len(tokens) + request.sampling.max_tokens, self.tree.capacity + 1
-        )
-        try:
-            cache = self.tree.open(tokens, limit)
-        except SelenographError as error:
-            request.sink(Broke(error))
-            return
-        cached = cache.length
-        drafts = self._new_drafter if request.speculate else None
-        sequence = Sequence(request, cache, cached, limit, drafts and drafts())
-        self.scheduler.running.append(sequence)
-        self._replies[request.id] = Reply(sequence, self._text.tokenizer, self._text.end_ids)
-        request.sink(Started(len(tokens), cached))
-
     def _advance(self, item: Work, rows: Tensor, done: _Done) -> int:
-        """Sample from each of rows [1 + drafts, V] while the drafts are right: tokens written."""
-        sequence, written = item.sequence, 0
-        params, rng = sequence.request.sampling, sequence.rng
-        bound = self._replies[sequence.request.id].within_budget
-        over: FinishReason | SelenographError | None = None
-        try:
-            for sampled in verify(rows, item.drafts, lambda row: bound(sample(row, params, rng))):
-                over = self._write(sequence, sampled)
-                written += 1
-                if over is not None or sequence.aborted:
-                    break
-        except SelenographError as error:
-            over = error
+        """Sample from rows [1 + drafts, V] as far as the drafts are right: tokens written."""
+        sequence, before = item.sequence, len(item.sequence.tokens)
+        over = self._write(sequence, rows, item.drafts) if not sequence.aborted else None
+        written = len(sequence.tokens) - before
         sequence.settle(len(item.drafts), written)
-        if sequence.drafter is not None and len(item.tokens) == 1 and written:
+        if sequence.drafter is not None and not item.prompt and written:
             accepted = written - 1
             sequence.drafter.observe(len(item.drafts), accepted, done.tokens, done.seconds)
-        if over is not None:
-            reply = self._retire(sequence)
-            end = Broke(over) if isinstance(over, SelenographError) else reply.ended(over)
-            sequence.request.sink(end)
+        if isinstance(over, SelenographError):
+            self._end(sequence, Broke(over))
+        elif over is not None:
+            self._end(sequence, self._replies[sequence.request.id].ended(over))
         return written
 
-    def _write(self, sequence: Sequence, sampled: Sampled) -> FinishReason | None:
-        """Send a token; what ends the reply with it, if anything does."""
-        wrote, reason = self._replies[sequence.request.id].add(sampled)
-        if wrote is not None:
-            sequence.request.sink(wrote)
-        return reason
+    def _write(
+        self, sequence: Sequence, rows: Tensor, drafts: tuple[int, ...]
+    ) -> FinishReason | SelenographError | None:
+        """Tokens from logits [1 + drafts, V]; what ended the reply, if it is over."""
+        request, reply = sequence.request, self._replies[sequence.request.id]
 
-    def _retire(self, sequence: Sequence) -> Reply:
-        """Out of the running set; what was computed stays for the next prompt."""
-        self.scheduler.finish(sequence)
-        self.tree.close(sequence.cache, sequence.tokens)
-        return self._replies.pop(sequence.request.id)
+        def draw(row: Tensor) -> Sampled:
+            return reply.within_budget(sample(row, request.sampling, sequence.rng))
 
-    def _drop_aborted(self) -> None:
-        for sequence in [s for s in self.scheduler.running if s.aborted]:
-            self._retire(sequence)
-            sequence.request.sink(Broke(Aborted()))
+        try:
+            for sampled in verify(rows, drafts, draw):
+                wrote, reason = reply.add(sampled)
+                if wrote is not None:
+                    request.sink(wrote)
+                if reason is not None or sequence.aborted:
+                    return reason
+        except SelenographError as error:
+            return error
+        return None
 
+    def _drop_stopped(self) -> None:
+        for sequence in (*self.scheduler.running, *self.scheduler.waiting):
+            if sequence.aborted:
+                self._end(sequence, Broke(Aborted()))
+            elif sequence.late:
+                request = sequence.request
+                seconds = (request.deadline or 0.0) - request.created
+                self._end(sequence, Broke(DeadlineExceeded(seconds)))
 
-def _progress(sequence: Sequence) -> Progress:
-    done = sequence.computed - sequence.cached
-    spent = time.monotonic() - sequence.scheduled
-    left = spent / done * sequence.pending if done else None
-    return Progress(sequence.computed, sequence.prompt_tokens, left)
+    def _end(self, sequence: Sequence, last: Ended | Broke) -> None:
+        """Out of queue or running set; what was computed stays for the next prompt."""
+        self.scheduler.remove(sequence)
+        self._replies.pop(sequence.request.id, None)
+        sequence.request.sink(last)
+
+    def _progress(self, sequence: Sequence) -> Progress:
+        """Seconds left: as the steps' costs grow with depth, at the pace that it had so far."""
+        cost, chunk = self.scheduler.cost, self.scheduler.limits.chunks.most
+        total, computed = sequence.prompt_tokens, sequence.computed
+        spent = time.monotonic() - sequence.scheduled
+        expected = cost.prefill(sequence.cached, computed, chunk)
+        left = cost.prefill(computed, total, chunk) * spent / expected if expected else None
+        return Progress(computed, total, left)

@@ -78,7 +78,7 @@ class Loaded:
         heat = routes.heat(request_id) if routes is not None else None
         if heat is None:
             return None
-        return RequestTrace(request_id, self.engine.sequence(request_id) is not None, heat)
+        return RequestTrace(request_id, self.engine.running(request_id), heat)
 
 
 def _device_memory() -> tuple[int, int]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from engine.cache.prefix_tree import prompt_too_large
 from engine.errors import Aborted, RequestError, ResourceError, SelenographError, context_exceeded
 from engine.experts.assembly import ExpertOptions
 from engine.experts.observed import ObservedExperts
@@ -35,7 +36,8 @@ from engine.runtime.defaults import read_defaults
 from engine.runtime.engine import Engine, TextEnds
 from engine.runtime.loaded import Loaded
 from engine.runtime.runner import Runner
-from engine.scheduler.scheduler import Scheduler, SchedulerLimits, queue_full
+from engine.scheduler.budget import Chunks
+from engine.scheduler.scheduler import Scheduler, SchedulerLimits
 from engine.speculation.ngram import ngram_drafters
 from engine.text.chat_template import ChatTemplate
 from engine.text.tokenizer import Tokenizer
@@ -122,10 +124,12 @@ class EngineThread:
         count, context = len(request.prompt.token_ids), model.text.context_length
         if count >= context:
             raise context_exceeded(count, context)
+        if count > (capacity := model.engine.tree.capacity):
+            raise prompt_too_large(count, capacity)
         scheduler = model.engine.scheduler
         waiting = len(scheduler.waiting) + len(self._arriving)
         if waiting >= scheduler.limits.waiting:
-            raise queue_full(waiting)
+            raise scheduler.queue_full(waiting)
         if self._knows(model.engine, request.id):
             raise RequestError(
                 "duplicate_id",
@@ -172,11 +176,7 @@ class EngineThread:
         return leave
 
     def _knows(self, engine: Engine, request_id: str) -> bool:
-        return (
-            request_id in self._arriving
-            or engine.sequence(request_id) is not None
-            or any(r.id == request_id for r in tuple(engine.scheduler.waiting))
-        )
+        return request_id in self._arriving or engine.sequence(request_id) is not None
 
     # -- engine thread
 
@@ -231,7 +231,7 @@ class EngineThread:
             request.sink(Broke(_no_model(self._state)))
             return
         try:
-            self._model.engine.scheduler.enqueue(request)
+            self._model.engine.enqueue(request)
         except SelenographError as error:
             request.sink(Broke(error))
 
@@ -241,7 +241,8 @@ class EngineThread:
 
     def _abort_all(self) -> None:
         if self._model is not None:
-            for sequence in tuple(self._model.engine.scheduler.running):
+            scheduler = self._model.engine.scheduler
+            for sequence in (*scheduler.running, *scheduler.waiting):
                 sequence.aborted = True
             self._model.engine.abort_experts()
 
@@ -301,13 +302,13 @@ class EngineThread:
         experts = model.experts
         streams = experts.stream_from if isinstance(experts, ObservedExperts) else 0
         defaults, end_ids = read_defaults(folder, config.vocab_size)
+        tree = new_tree(model, request, folder, context)
         engine = Engine(
             Runner(model),
             TextEnds(tokenizer, tokenizer.eos_ids | end_ids | frozenset(config.eos_ids)),
             context,
-            Scheduler(SchedulerLimits(stream_from=streams)),
+            Scheduler(tree, SchedulerLimits(chunks=Chunks(stream_from=streams))),
             ngram_drafters() if request.speculation == "auto" else None,
-            new_tree(model, request, folder, context),
         )
         text = LoadedText(
             name=folder.name,

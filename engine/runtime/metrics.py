@@ -22,7 +22,7 @@ class Meter:
         A mixed step counts as prefill, whose tokens outweigh.
         """
         seconds = max(seconds, 1e-9)
-        if any(len(w.tokens) > 1 for w in work):
+        if any(w.prompt for w in work):
             tokens = sum(len(w.tokens) for w in work)
             self.prefill_tokens_per_s = _smooth(self.prefill_tokens_per_s, tokens / seconds)
         else:

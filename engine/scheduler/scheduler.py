@@ -1,49 +1,50 @@
-"""Who computes what in the next step: every running reply one token, and one prompt a chunk.
+"""Who computes what in the next step: every running reply one token, and prompts in chunks.
 
-First come, first served. A long prompt is cut into chunks so that it never holds up a running
-reply by more than one of them.
+Interactive requests go before background ones; among equals the eldest is admitted first, and
+prompts take turns chunk by chunk. When pages run out, the youngest of the least priority is
+preempted: its pages stay in the tree as long as nobody needs them, and it queues again.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
+import bisect
+import math
+import time
+from collections.abc import Sequence as Several
+from dataclasses import dataclass, field
 
-from engine.errors import ResourceError
+from engine.cache.latent_pool import PAGE_TOKENS, PagedCache, page_count
+from engine.cache.prefix_tree import PrefixTree
+from engine.errors import QueueFull
+from engine.scheduler.budget import Chunks, Pace
+from engine.scheduler.cost import FEW, Load, StepCost
+from engine.scheduler.kinship import ahead_of, meet
 from engine.scheduler.sequence import Sequence
-from engine.types import Request
+
+_FRAGMENT = 16
+"""What is left of a step's prompt tokens goes to another prompt only if it is so many."""
+_PATIENCE = 60
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulerLimits:
-    """``chunk`` tokens of prompt a step, sequences at once, requests in the queue.
+    """Sequences at once, requests in the queue, sizes of chunks."""
 
-    From ``stream_from`` tokens on (0: never) experts stream to the device, which takes as long for
-    many tokens as for few: such chunks have up to ``streamed_chunk``. Decoding sequences and their
-    drafts make up to ``few`` tokens a step.
-    """
-
-    chunk: int = 512
     running: int = 8
     waiting: int = 64
-    stream_from: int = 0
-    streamed_chunk: int = 8192
-    few: int = 8
-
-    def chunk_of(self, pending: int) -> int:
-        """How many of a prompt's pending tokens the next step takes."""
-        streamed = self.stream_from and pending >= self.stream_from
-        return min(pending, self.streamed_chunk if streamed else self.chunk)
+    chunks: Chunks = field(default_factory=Chunks)
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """``tokens`` of ``sequence`` to compute; its last gives logits if ``samples``.
+    """``tokens`` of ``sequence`` to compute, after ``begin`` others; their last gives logits if
+    ``samples``.
 
     ``drafts`` are guesses of what follows, computed in the same step.
     """
 
     sequence: Sequence
+    begin: int
     tokens: tuple[int, ...]
     samples: bool
     drafts: tuple[int, ...] = ()
@@ -58,51 +59,235 @@ class Work:
         """Tokens whose logits are wanted."""
         return self.samples + len(self.drafts)
 
+    @property
+    def prompt(self) -> bool:
+        """Whether this is a chunk of a prompt."""
+        return len(self.tokens) > 1
+
+
+@dataclass(slots=True)
+class Plan:
+    """A step, and who was admitted for the first time before it."""
+
+    work: list[Work] = field(default_factory=list)
+    admitted: list[Sequence] = field(default_factory=list)
+
 
 class Scheduler:
     """Queue and running set. Engine thread only."""
 
-    def __init__(self, limits: SchedulerLimits | None = None) -> None:
+    def __init__(self, tree: PrefixTree, limits: SchedulerLimits | None = None) -> None:
         self.limits = limits or SchedulerLimits()
-        self.waiting: deque[Request] = deque()
+        self.cost = StepCost()
+        self.waiting: list[Sequence] = []
+        """By seniority, so that whoever was preempted is at the front of its class."""
         self.running: list[Sequence] = []
+        """By seniority."""
+        self.preemptions = 0
+        self.tree = tree
+        self._pace = Pace(self.cost)
+        self._count = 0
+        self._turns = 0
+        self._refused: tuple[Sequence, int, int] | None = None
+        self._intervals = _Intervals()
 
-    def enqueue(self, request: Request) -> None:
-        """Raises ResourceError ``queue_full``."""
+    # -- coming and going
+
+    def enqueue(self, sequence: Sequence) -> None:
+        """Raises QueueFull."""
         if len(self.waiting) >= self.limits.waiting:
-            raise queue_full(len(self.waiting))
-        self.waiting.append(request)
+            raise self.queue_full(len(self.waiting))
+        self._count += 1
+        sequence.number = self._count
+        bisect.insort(self.waiting, sequence, key=_seniority)
 
-    def next_to_admit(self) -> Request | None:
-        """The request whose turn it is, if there is room for it; it leaves the queue."""
-        if self.waiting and len(self.running) < self.limits.running:
-            return self.waiting.popleft()
+    def queue_full(self, waiting: int) -> QueueFull:
+        """Of a queue that takes no more. Any thread."""
+        return QueueFull(waiting, self._intervals.expected())
+
+    def remove(self, sequence: Sequence) -> None:
+        """Out of the queue or the running set; what was computed stays in the tree."""
+        if sequence in self.waiting:
+            self.waiting.remove(sequence)
+            return
+        self.running.remove(sequence)
+        self._close(sequence)
+        self._intervals.note(sequence.scheduled, time.monotonic())
+
+    # -- a step
+
+    def schedule(self) -> Plan:
+        """Admit who fits, and plan a step in which everybody who can goes on."""
+        plan = Plan()
+        self._admit(plan)
+        self._take_over()
+        while self.running:
+            self._decode(plan)
+            self._prefill(plan)
+            if plan.work or not self.running:
+                break
+            self._preempt(self.running[-1])
+        return plan
+
+    def computed(self, work: Several[Work], seconds: float) -> None:
+        """A step was computed and its drafts were settled: share its pages, learn its cost."""
+        load, prompt, decodes = Load(), 0, False
+        for item in work:
+            sequence, count = item.sequence, len(item.computes)
+            if item.prompt:
+                load = load.prefilling(count, item.begin)
+                prompt += count
+                self._turns = max(sequence.turns, self._turns)
+                sequence.turns = self._turns + count
+            else:
+                load, decodes = load.decoding(count, item.begin), True
+            if sequence in self.running:
+                self.tree.advance(sequence.cache, sequence.tokens)
+        self._pace.note(load, seconds, prompt, decodes)
+
+    # -- admission
+
+    def _admit(self, plan: Plan) -> None:
+        while self.waiting:
+            first = self.waiting[0]
+            full = len(self.running) >= self.limits.running
+            if full and not self._preempt_below(first.rank):
+                return
+            cache = self._open(first)
+            if cache is None:
+                return
+            del self.waiting[0]
+            if not first.scheduled:
+                plan.admitted.append(first)
+            first.turns = max(first.turns, self._turns)
+            first.open(cache)
+            meet(first, self.running)
+            bisect.insort(self.running, first, key=_seniority)
+
+    def _open(self, first: Sequence) -> PagedCache | None:
+        """Pages for a sequence if all its tokens, and one page more for all who run, have room."""
+        while (first, self.tree.room, len(self.running)) != self._refused:
+            cache = self.tree.open(first.tokens, first.limit)
+            needed = page_count(len(first.tokens)) - len(cache.pages)
+            if needed + len(self.running) <= self.tree.room:
+                return cache
+            self.tree.close(cache, first.tokens)
+            if not self._preempt_below(first.rank):
+                self._refused = first, self.tree.room, len(self.running)
         return None
 
-    def schedule(self) -> list[Work]:
-        """One token of each decoding sequence and one chunk of the oldest prefilling one."""
-        work: list[Work] = []
-        prefilling = False
-        decoding = sum(s.pending == 1 for s in self.running)
-        spare = max(self.limits.few - decoding, 0)
+    def _take_over(self) -> None:
+        """Pages that another has computed meanwhile, for all who waited for them."""
         for sequence in self.running:
-            pending = sequence.pending
-            if pending == 1:
-                beside = self.limits.few - spare - 1
-                drafts = _drafts(sequence, -(-spare // decoding), beside)
-                work.append(Work(sequence, (sequence.tokens[-1],), True, drafts))
-                spare, decoding = spare - len(drafts), decoding - 1
-            elif not prefilling:
-                prefilling = True
-                count = self.limits.chunk_of(pending)
-                begin = sequence.computed
-                tokens = tuple(sequence.tokens[begin : begin + count])
-                work.append(Work(sequence, tokens, samples=count == pending))
-        return work
+            other = ahead_of(sequence)
+            while other is not None and other.computed >= sequence.kin[other]:
+                before = sequence.computed
+                self.tree.rematch(sequence.cache, sequence.tokens)
+                sequence.adopted(sequence.computed - before)
+                sequence.kin.pop(other)
+                other = ahead_of(sequence)
 
-    def finish(self, sequence: Sequence) -> None:
-        """Take a sequence out of the running set."""
-        self.running.remove(sequence)
+    # -- planning
+
+    def _decode(self, plan: Plan) -> None:
+        """A token, and drafts if there is room, of everybody whose prompt is done."""
+        decoding = [s for s in self.running if s.pending == 1]
+        spare = max(FEW - len(decoding), 0)
+        for left, sequence in zip(range(len(decoding), 0, -1), decoding, strict=True):
+            while sequence in self.running and not self._room_for(plan, sequence):
+                self._preempt(self.running[-1])
+            if sequence not in self.running:
+                continue
+            most = min(-(-spare // left), self._room_for(plan, sequence) - 1)
+            drafts = _drafts(sequence, most, sum(len(item.computes) for item in plan.work))
+            spare -= len(drafts)
+            token = (sequence.tokens[-1],)
+            plan.work.append(Work(sequence, sequence.computed, token, True, drafts))
+
+    def _prefill(self, plan: Plan) -> None:
+        """Chunks of prompts in turn; beside running replies one, as large as these bear."""
+        chunks, decoding = self.limits.chunks, bool(plan.work)
+        load = Load()
+        for item in plan.work:
+            load = load.decoding(len(item.computes), item.begin)
+        left = 0
+        for sequence in self._prompts():
+            if sequence not in self.running:
+                continue  # preempted by one before it
+            most = chunks.of(sequence.pending)
+            if decoding:
+                most = self._pace.chunk(load, sequence.computed, most)
+            elif plan.work:
+                most = min(most, left)
+            else:
+                left = max(chunks.most, most)
+            if most and self._chunk(plan, sequence, most):
+                left -= len(plan.work[-1].tokens)
+                if decoding or left < _FRAGMENT:
+                    return
+
+    def _prompts(self) -> list[Sequence]:
+        """Who has a prompt to compute that nobody else computes, the next in turn first."""
+        prompts = [s for s in self.running if s.pending > 1 and ahead_of(s) is None]
+        return sorted(prompts, key=lambda s: (s.rank, s.turns, s.number))
+
+    def _chunk(self, plan: Plan, sequence: Sequence, most: int) -> bool:
+        """Plan up to ``most`` tokens of a prompt, as pages allow."""
+        while not (room := self._room_for(plan, sequence)):
+            if not self._preempt_below(sequence.rank, plan):
+                return False
+        count, begin = min(most, room), sequence.computed
+        tokens = tuple(sequence.tokens[begin : begin + count])
+        plan.work.append(Work(sequence, begin, tokens, samples=count == sequence.pending))
+        return True
+
+    def _room_for(self, plan: Plan, sequence: Sequence) -> int:
+        """Tokens of a sequence that the pages left by what is planned can take."""
+        promised = sum(
+            max(page_count(item.begin + len(item.computes)) - len(item.sequence.cache.pages), 0)
+            for item in plan.work
+        )
+        pages = len(sequence.cache.pages) + max(self.tree.room - promised, 0)
+        return max(pages * PAGE_TOKENS - sequence.computed, 0)
+
+    # -- preemption
+
+    def _preempt_below(self, rank: int, plan: Plan | None = None) -> bool:
+        """Preempt somebody of less priority than ``rank``, also if it is planned already."""
+        if not self.running or self.running[-1].rank <= rank:
+            return False
+        victim = self.running[-1]
+        if plan is not None:
+            plan.work[:] = [item for item in plan.work if item.sequence is not victim]
+        self._preempt(victim)
+        return True
+
+    def _preempt(self, victim: Sequence) -> None:
+        self.running.remove(victim)
+        self._close(victim)
+        bisect.insort(self.waiting, victim, key=_seniority)
+        self.preemptions += 1
+
+    def _close(self, sequence: Sequence) -> None:
+        self.tree.close(sequence.close(), sequence.tokens)
+
+
+class _Intervals:
+    """Seconds between the ends of requests, smoothed: how soon there will be room in the queue."""
+
+    def __init__(self) -> None:
+        self._last = -math.inf
+        self._mean = 0.0
+
+    def note(self, began: float, now: float) -> None:
+        """A request that began to run then ended now."""
+        seconds = now - max(self._last, began)
+        self._last = now
+        self._mean = seconds if self._mean == 0 else 0.8 * self._mean + 0.2 * seconds
+
+    def expected(self) -> int:
+        """Whole seconds, at least one and at most a minute."""
+        return min(max(math.ceil(self._mean), 1), _PATIENCE)
 
 
 def _drafts(sequence: Sequence, most: int, beside: int) -> tuple[int, ...]:
@@ -113,11 +298,5 @@ def _drafts(sequence: Sequence, most: int, beside: int) -> tuple[int, ...]:
     return tuple(sequence.drafter.draft(sequence.tokens, most, beside)[:most])
 
 
-def queue_full(waiting: int) -> ResourceError:
-    """Of a queue that takes no more."""
-    return ResourceError(
-        "queue_full",
-        f"{waiting} requests are waiting already",
-        "try again in a moment",
-        retryable=True,
-    )
+def _seniority(sequence: Sequence) -> tuple[int, int]:
+    return sequence.seniority

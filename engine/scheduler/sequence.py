@@ -7,47 +7,62 @@ import time
 import torch
 
 from engine.cache.latent_pool import PagedCache
+from engine.protocol import Priority
 from engine.speculation.base import Drafter
 from engine.types import Request
 
+RANKS: dict[Priority, int] = {"interactive": 0, "background": 1}
+
 
 class Sequence:
-    """Tokens and cache of one request. Engine thread only, but for ``aborted``.
+    """Tokens of one request and, while it runs, its pages. Engine thread only, but for ``aborted``.
 
     Invariant: 0 <= cached <= computed <= len(tokens) <= limit, where ``computed`` is what the
-    latent cache holds.
+    pages hold. One that waits holds none: its tokens, random numbers and reply live on.
     """
 
-    def __init__(
-        self,
-        request: Request,
-        cache: PagedCache,
-        cached: int,
-        limit: int,
-        drafter: Drafter | None = None,
-    ) -> None:
+    def __init__(self, request: Request, limit: int, drafter: Drafter | None = None) -> None:
         self.request = request
         self.tokens = list(request.prompt.token_ids)
         self.prompt_tokens = len(self.tokens)
-        self.cache = cache
-        self.cached = cached
         self.limit = limit
+        self.cached = 0
+        """Prompt tokens that others had computed."""
         self.drafter = drafter
         self.accepted = self.rejected = 0
         """Drafts so far."""
         self.aborted = False
         """Set by any thread; read before and during each step."""
+        self.rank = RANKS[request.priority]
+        self.number = 0
+        """Of its arrival."""
+        self.turns = 0
+        """Prompt tokens it was given so far, beginning with those of its equals on admission."""
+        self.kin: dict[Sequence, int] = {}
+        """Running ones with the same beginning, and how many tokens in whole pages that has."""
         seed = request.sampling.seed
         self.rng = torch.Generator()
         self.rng.manual_seed(seed & (2**63 - 1)) if seed is not None else self.rng.seed()
-        self.scheduled = time.monotonic()
+        self.scheduled = 0.0
+        """When it was first admitted; 0: not yet."""
         self.first_token = 0.0
-        self.check()
+        self._cache: PagedCache | None = None
+
+    @property
+    def cache(self) -> PagedCache:
+        """Its pages, while it runs."""
+        assert self._cache is not None, "who waits has no pages"
+        return self._cache
+
+    @property
+    def seniority(self) -> tuple[int, int]:
+        """Who has the smaller one goes first, and is preempted last."""
+        return self.rank, self.number
 
     @property
     def computed(self) -> int:
-        """Tokens whose latents are in the cache."""
-        return self.cache.length
+        """Tokens whose latents are in its pages."""
+        return self._cache.length if self._cache is not None else 0
 
     @property
     def pending(self) -> int:
@@ -65,14 +80,49 @@ class Sequence:
         asked = self.request.sampling.max_tokens - self.completion_tokens
         return min(self.limit - len(self.tokens), asked)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was aborted or its deadline has passed."""
+        return self.aborted or self.late
+
+    @property
+    def late(self) -> bool:
+        """Whether its deadline has passed."""
+        deadline = self.request.deadline
+        return deadline is not None and time.monotonic() >= deadline
+
+    def open(self, cache: PagedCache) -> None:
+        """Begin to run, or run again, on pages with what is known of its tokens."""
+        self._cache = cache
+        if not self.scheduled:
+            self.scheduled = time.monotonic()
+            self.cached = cache.length
+        self.cached = min(self.cached, cache.length)
+        self.check()
+
+    def adopted(self, tokens: int) -> None:
+        """So many of the prompt's were computed by others while it waited for them."""
+        self.cached = min(self.cached + tokens, self.prompt_tokens)
+        self.check()
+
+    def close(self) -> PagedCache:
+        """Give up its pages."""
+        cache, self._cache = self.cache, None
+        for other in self.kin:
+            other.kin.pop(self, None)
+        self.kin = {}
+        return cache
+
     def settle(self, drafted: int, written: int) -> None:
         """After a step that ended in ``written`` sampled tokens: forget the drafts that differ."""
         accepted = max(written - 1, 0)
         self.accepted += accepted
         self.rejected += drafted - accepted
-        self.cache.truncate(self.computed - drafted + accepted)
+        if accepted < drafted:
+            self.cache.truncate(self.computed - drafted + accepted)
         self.check()
 
     def check(self) -> None:
         """Assert the invariant."""
-        assert 0 <= self.cached <= self.computed <= len(self.tokens) <= self.limit
+        assert 0 <= self.computed <= len(self.tokens) <= self.limit
+        assert 0 <= self.cached <= (self.computed if self._cache is not None else self.limit)

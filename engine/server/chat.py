@@ -113,16 +113,19 @@ def _prepare(loaded: LoadedText, chat: ChatRequest, loop: asyncio.AbstractEventL
         if not loop.is_closed():
             loop.call_soon_threadsafe(inbox.put_nowait, emission)
 
+    options, created = chat.x_engine, time.monotonic()
     request = Request(
-        id=chat.x_engine.request_id or f"chatcmpl-{secrets.token_hex(12)}",
+        id=options.request_id or f"chatcmpl-{secrets.token_hex(12)}",
         prompt=prompt,
         sampling=_sampling(chat, loaded.defaults, context - count),
         tools=tuple(ToolSpec(t.function.name, t.function.parameters) for t in chat.tools),
         sink=sink,
-        return_tokens=chat.x_engine.return_tokens,
-        speculate=chat.x_engine.speculate,
-        thinking_budget=chat.x_engine.thinking_budget,
-        created=time.monotonic(),
+        return_tokens=options.return_tokens,
+        speculate=options.speculate,
+        thinking_budget=options.thinking_budget,
+        created=created,
+        priority=options.priority,
+        deadline=created + options.deadline_s if options.deadline_s is not None else None,
     )
     return Job(request, chat, loaded.name, inbox)
 

@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from engine.errors import RequestError, SelenographError
+from engine.errors import QueueFull, RequestError, SelenographError
 from engine.protocol import ErrorBody, ErrorReply
 
 MAX_BODY = 64 << 20
@@ -54,8 +54,7 @@ def error_body(error: SelenographError) -> ErrorBody:
 
 def error_reply(error: SelenographError) -> Response:
     """An error as an HTTP reply."""
-    full = error.code == "queue_full"
-    reply = json_reply(ErrorReply(error_body(error)), 429 if full else error.http_status)
-    if full:
-        reply.headers["retry-after"] = "1"
+    reply = json_reply(ErrorReply(error_body(error)), error.http_status)
+    if isinstance(error, QueueFull):
+        reply.headers["retry-after"] = str(error.retry_after)
     return reply

@@ -18,14 +18,13 @@ struct Scratch {
 
 }  // namespace
 
-ActivationRows::ActivationRows(const Isa& isa, std::int64_t rows, std::int64_t columns, bool fast,
-                               Begin begin)
+ActivationRows::ActivationRows(const Isa& isa, std::int64_t rows, std::int64_t columns, bool fast)
     : isa_(isa),
       rows_(rows),
       groups_((columns + kGroup - 1) / kGroup),
       stride_(fast ? padded(columns, isa.block) / kGroup * isa.group_bytes : 0),
       offsets_(fast ? padded(columns, isa.block) / kGroup : 0),
-      wide_(rows * groups_ * kGroup, columns % kGroup == 0 ? begin : Begin::zero),
+      wide_(rows * groups_ * kGroup),
       data_(rows * stride_),
       offset_(rows * offsets_),
       scale_(fast ? rows : 0) {}

@@ -15,7 +15,7 @@ from engine.placement.planner import plan
 from engine.placement.report import find_model, machines
 from engine.placement.timing import Timing
 from engine.protocol import Placement, WeightForm
-from engine.scheduler.scheduler import SchedulerLimits
+from engine.scheduler.budget import Chunks
 
 from .machines import accelerators, config, footprints, hardwares
 
@@ -314,7 +314,7 @@ def test_long_contexts_decode_slower() -> None:
 
 
 def test_prompts_are_cut_as_the_scheduler_cuts_them() -> None:
-    assert MEASURED.chunk_tokens == SchedulerLimits().chunk
+    assert MEASURED.chunk_tokens == Chunks().most
 
 
 @pytest.mark.parametrize("shape", ["k2-thinking", "deepseek-v3"])

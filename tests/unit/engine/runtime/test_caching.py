@@ -17,11 +17,12 @@ from engine.model.loader import load_model
 from engine.protocol import LoadRequest
 from engine.runtime.caching import new_tree
 from engine.runtime.engine import Engine, TextEnds
-from engine.runtime.runner import Runner
 from engine.text.chat_template import Prompt
 from engine.text.tokenizer import Tokenizer
 from engine.tiny import TinyShape, write_tiny
-from engine.types import Broke, Emission, Ended, Request, SamplingParams, Started, Wrote
+from engine.types import Emission, Ended, Request, SamplingParams, Started, Wrote
+
+from .engines import engine_of
 
 CONTEXT = 512
 
@@ -34,7 +35,7 @@ class Bench:
 
     def engine(self, pages: int = 64, form: LatentForm = "float32") -> Engine:
         tree = PrefixTree(self.model.new_pool(pages, form))
-        return Engine(Runner(self.model), self.text, CONTEXT, tree=tree)
+        return engine_of(self.model, self.text, CONTEXT, tree=tree)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def ask(engine: Engine, *prompts: list[int], most: int = 12) -> list[list[Emissi
         params = SamplingParams(0.0, max_tokens=most)
         prompt = Prompt("", tuple(ids), False, 0)
         request = Request(str(i), prompt, params, (), heard[-1].append, return_tokens=True)
-        engine.scheduler.enqueue(request)
+        engine.enqueue(request)
     while engine.busy:
         engine.step()
         engine.tree.check_integrity()
@@ -95,12 +96,13 @@ def test_branches_share_and_say_the_same_as_without_sharing(bench: Bench, form: 
 
 def test_what_the_cache_cannot_hold(bench: Bench) -> None:
     engine = bench.engine(pages=2)
-    heard = ask(engine, PREFIX, [5] * 120, most=50)
-    assert isinstance(broke := heard[0][0], Broke)
-    assert broke.error.code == "cache_full"
-    assert broke.error.message == "the prompt has 200 tokens, the whole cache holds 128"
-    assert len(tokens(heard[1])) == 9, "the last needs no place"
-    assert isinstance(end := heard[1][-1], Ended) and end.reason == "length"
+    with pytest.raises(ResourceError) as caught:
+        ask(engine, PREFIX)
+    assert caught.value.code == "cache_full"
+    assert caught.value.message == "the prompt has 200 tokens, the whole cache holds 128"
+    heard = ask(engine, [5] * 120, most=50)[0]
+    assert len(tokens(heard)) == 9, "the last needs no place"
+    assert isinstance(end := heard[-1], Ended) and end.reason == "length"
     assert cached(ask(engine, [5] * 60)[0]) == 59
 
 

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from engine.model.deepseek import Batch
 from engine.model.loader import load_model
 from engine.runtime.engine import Engine, TextEnds
-from engine.runtime.runner import Runner
+from engine.speculation.base import NewDrafter
 from engine.text.chat_template import Prompt
 from engine.text.tokenizer import Tokenizer
 from engine.tiny import TinyShape, write_tiny
 from engine.types import Broke, Emission, Ended, Request, SamplingParams, Wrote
+
+from .engines import engine_of
 
 PROMPT = tuple((3 + i * 7) % 250 for i in range(20))
 LENGTH = 24
@@ -46,16 +48,20 @@ class Bench:
         self.model = load_model(folder, torch.float32, "native", threads=1)
         self.text = TextEnds(Tokenizer.from_folder(folder), frozenset())
 
+    def engine(self, new_drafter: NewDrafter | None = None) -> Engine:
+        """With nothing cached."""
+        return engine_of(self.model, self.text, 256, new_drafter)
+
     def run(
         self, seed: int | None, drafter: Recalling | None = None, max_tokens: int = LENGTH
     ) -> tuple[list[int], Ended, int]:
         """Tokens of the reply, its end, and the steps it took after the prompt."""
         heard: list[Emission] = []
         new = (lambda: drafter) if drafter is not None else None
-        engine = Engine(Runner(self.model), self.text, 256, new_drafter=new)
+        engine = self.engine(new)
         params = SamplingParams(0.0 if seed is None else 1.0, seed=seed, max_tokens=max_tokens)
         request = Request("one", Prompt("", PROMPT, False, 0), params, (), heard.append, True)
-        engine.scheduler.enqueue(request)
+        engine.enqueue(request)
         steps = 0
         while engine.busy:
             engine.step()
@@ -117,9 +123,7 @@ def test_right_drafts_save_the_steps(bench: Bench) -> None:
 def test_an_abort_between_two_rows_of_a_step_keeps_the_cache_right(bench: Bench) -> None:
     plain, _, _ = bench.run(None)
     heard: list[Emission] = []
-    engine = Engine(
-        Runner(bench.model), bench.text, 256, new_drafter=lambda: Recalling(plain, frozenset())
-    )
+    engine = bench.engine(lambda: Recalling(plain, frozenset()))
 
     def sink(emission: Emission) -> None:
         heard.append(emission)
@@ -130,14 +134,14 @@ def test_an_abort_between_two_rows_of_a_step_keeps_the_cache_right(bench: Bench)
 
     params = SamplingParams(0.0, max_tokens=LENGTH)
     prompt = Prompt("", PROMPT, False, 0)
-    engine.scheduler.enqueue(Request("one", prompt, params, (), sink, True))
+    engine.enqueue(Request("one", prompt, params, (), sink, True))
     while engine.busy:
         engine.step()
     assert isinstance(heard[-1], Broke)
     assert [t.id for e in heard if isinstance(e, Wrote) for t in e.tokens] == plain[:4]
     rest: list[Emission] = []
     longer = Prompt("", (*PROMPT, *plain[:4]), False, 0)
-    engine.scheduler.enqueue(Request("two", longer, params, (), rest.append, True))
+    engine.enqueue(Request("two", longer, params, (), rest.append, True))
     while engine.busy:
         engine.step()
     tokens = [t.id for e in rest if isinstance(e, Wrote) for t in e.tokens]

@@ -10,13 +10,14 @@ import torch
 
 from engine.model.loader import load_model
 from engine.protocol import CompletionTokensDetails
-from engine.runtime.engine import Engine, TextEnds
-from engine.runtime.runner import Runner
+from engine.runtime.engine import TextEnds
 from engine.speculation.ngram import ngram_drafters
 from engine.text.chat_template import Prompt
 from engine.text.tokenizer import Tokenizer
 from engine.tiny import TinyShape, write_tiny
 from engine.types import Emission, Ended, Request, SamplingParams, Wrote
+
+from .engines import engine_of
 
 LENGTH = 48
 PROMPTS = [tuple((3 + i * step) % 24 for i in range(60)) for step in (1, 5, 7)]
@@ -38,12 +39,10 @@ class Bench:
         self, chosen: list[int], speculate: bool, on: bool = True
     ) -> dict[int, tuple[list[int], CompletionTokensDetails]]:
         """Tokens of the chosen requests, computed together."""
-        engine = Engine(
-            Runner(self.model), self.text, 256, new_drafter=ngram_drafters() if on else None
-        )
+        engine = engine_of(self.model, self.text, 256, ngram_drafters() if on else None)
         heard: dict[int, list[Emission]] = {i: [] for i in chosen}
         for i in chosen:
-            engine.scheduler.enqueue(
+            engine.enqueue(
                 Request(
                     str(i),
                     Prompt("", PROMPTS[i], False, 0),

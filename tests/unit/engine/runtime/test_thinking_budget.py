@@ -12,12 +12,13 @@ import torch
 from engine.model.loader import load_model
 from engine.protocol import ChatMessage
 from engine.runtime.engine import Engine, TextEnds
-from engine.runtime.runner import Runner
 from engine.text.chat_template import ChatTemplate, Prompt
 from engine.text.pieces import ReasoningDelta, TextDelta, ToolCallBegin
 from engine.text.tokenizer import Tokenizer
 from engine.tiny import TinyShape, write_tiny
 from engine.types import Emission, Ended, Request, SamplingParams, Wrote
+
+from .engines import engine_of
 
 NANO = Path(__file__).parents[4] / "resources" / "models" / "nano"
 
@@ -35,7 +36,7 @@ def nano() -> tuple[Engine, ChatTemplate]:
     model = load_model(NANO, torch.float32, "native", threads=1)
     tokenizer = Tokenizer.from_folder(NANO)
     ends = frozenset((*tokenizer.eos_ids, tokenizer.special["<|im_end|>"]))
-    engine = Engine(Runner(model), TextEnds(tokenizer, ends), 2048)
+    engine = engine_of(model, TextEnds(tokenizer, ends), 2048)
     return engine, ChatTemplate.from_folder(NANO, tokenizer)
 
 
@@ -43,7 +44,7 @@ def run(engine: Engine, prompt: Prompt, budget: int | None, most: int) -> list[E
     heard: list[Emission] = []
     params = SamplingParams(0.0, max_tokens=most)
     request = Request("one", prompt, params, (), heard.append, True, thinking_budget=budget)
-    engine.scheduler.enqueue(request)
+    engine.enqueue(request)
     while engine.busy:
         engine.step()
     return heard
@@ -80,7 +81,7 @@ def test_a_model_that_never_stops_thinking_is_cut_once(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "tiny", seed=3, shape=TinyShape(layers=2, experts=4))
     model = load_model(folder, torch.float32, "native", threads=1)
     tokenizer = Tokenizer.from_folder(folder)
-    engine = Engine(Runner(model), TextEnds(tokenizer, frozenset()), 128)
+    engine = engine_of(model, TextEnds(tokenizer, frozenset()), 128)
     prompt = Prompt("", tuple(range(3, 20)), True, 0)
     close = tokenizer.special["</think>"]
     heard = run(engine, prompt, 7, 24)
