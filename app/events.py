@@ -68,6 +68,8 @@ class RunSettings(msgspec.Struct, frozen=True):
     top_p: float | None = None
     seed: int | None = None
     system_prompt: str = ""
+    context: int = 0
+    """Tokens of the window that may be used; 0: what the model has."""
 
 
 # -- conversation ------------------------------------------------------------------------------
@@ -205,6 +207,43 @@ class DriftSeen(msgspec.Struct, frozen=True, tag="drift.seen"):
     message: str
 
 
+class ContextHidden(msgspec.Struct, frozen=True, tag="context.hidden"):
+    """From here on the model reads placeholders instead of these results. Tokens of the prompt;
+    ``tokens_after`` 0: not known, for notes follow.
+    """
+
+    calls: tuple[str, ...]
+    tokens_before: int
+    tokens_after: int
+    window: int
+    reason: str
+
+
+class ContextSummarised(msgspec.Struct, frozen=True, tag="context.summarised"):
+    """From here on the model reads ``text`` instead of everything up to the first ``steps`` steps
+    of ``turn``.
+    """
+
+    turn: str
+    steps: int
+    text: str
+    tokens_before: int
+    tokens_after: int
+    window: int
+    reason: str
+
+
+class PlanItem(msgspec.Struct, frozen=True):
+    text: str
+    status: Literal["todo", "doing", "done", "dropped"] = "todo"
+
+
+class PlanChanged(msgspec.Struct, frozen=True, tag="plan"):
+    """The model's plan as it now stands."""
+
+    items: tuple[PlanItem, ...]
+
+
 class ClockJumped(msgspec.Struct, frozen=True, tag="clock.jumped"):
     """Nothing ran for so long (sleep, a stopped process); no budget counts it."""
 
@@ -215,20 +254,33 @@ class ClockJumped(msgspec.Struct, frozen=True, tag="clock.jumped"):
 
 
 class ModelCallBegin(msgspec.Struct, frozen=True, tag="model.begin"):
-    """Exactly what is sent. ``messages`` is complete, so a step can be rerun from it alone."""
+    """Exactly what is sent, so that a step can be run again.
+
+    ``after`` names the step of an earlier call of the same turn: the first ``kept`` messages are
+    that call's, and ``messages`` is what follows them; ``same_tools``: so are the tools. A long run
+    would otherwise store its beginning again with every step.
+    """
 
     backend: str
     model: str
     messages: tuple[ChatMessage, ...]
     tools: tuple[ToolSpec, ...] = ()
     sampling: dict[str, Any] = {}
+    after: str = ""
+    kept: int = 0
+    same_tools: bool = False
 
 
 class ModelPrompt(msgspec.Struct, frozen=True, tag="model.prompt"):
-    """The rendered prompt as the engine tokenised it, special tokens visible."""
+    """The rendered prompt as the engine tokenised it, special tokens visible.
+
+    With ``after``, its first ``kept`` characters are those of that step's prompt.
+    """
 
     text: str
     tokens: int
+    after: str = ""
+    kept: int = 0
 
 
 class PrefillProgress(msgspec.Struct, frozen=True, tag="model.progress"):
@@ -378,6 +430,9 @@ Body = (
     | LoopSeen
     | ToolUnavailable
     | DriftSeen
+    | ContextHidden
+    | ContextSummarised
+    | PlanChanged
     | ClockJumped
     | ModelCallBegin
     | ModelPrompt

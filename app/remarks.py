@@ -31,6 +31,16 @@ def remark(body: object) -> tuple[str, str] | None:
             return "tool_unavailable", text
         case ev.DriftSeen(code, message):
             return f"drift_{code}", f"It may be losing its way: {message}"
+        case ev.ContextHidden(calls, before, _, window):
+            text = f"Hid {len(calls)} older results from the model: {before:,} of {window:,} tokens"
+            return "context_hidden", f"{text} were used"
+        case ev.ContextSummarised(tokens_before=before, tokens_after=after):
+            text = f"Older steps became notes: {before:,} tokens were used, now {after:,}"
+            return "context_summarised", text
+        case ev.PlanChanged(items):
+            done = sum(item.status in ("done", "dropped") for item in items)
+            doing = next((f": {item.text}" for item in items if item.status == "doing"), "")
+            return "plan", f"Plan: {done} of {len(items)} done{doing}"
         case ev.ClockJumped(seconds):
             return "clock_jumped", f"Nothing ran for {seconds:,.0f} s; no limit counts them"
     return None

@@ -6,7 +6,7 @@ object in the next state, so a view can compare by identity.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
 
@@ -78,7 +78,8 @@ class ModelCall:
     tools: tuple[ToolSpec, ...]
     sampling: tuple[tuple[str, object], ...]
     began: float
-    prompt: str = ""
+    prompt_parts: tuple[str, ...] = ()
+    """Shared with the calls before, as far as the prompts are the same."""
     prompt_tokens: int = 0
     prefill_done: int = 0
     prefill_total: int = 0
@@ -92,6 +93,11 @@ class ModelCall:
     ended: float = 0.0
     problems: tuple[tuple[str, str], ...] = ()
     """Format problems as (code, message)."""
+
+    @property
+    def prompt(self) -> str:
+        """The rendered prompt; empty where the endpoint does not tell."""
+        return "".join(self.prompt_parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Summary:
+    """Notes that stand for everything up to the first ``steps`` steps of ``turn``."""
+
+    turn: str
+    steps: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """A user message and the run that answers it."""
 
@@ -140,6 +155,12 @@ class Turn:
     """The first step that counts against the budget: a person let it go on after a limit."""
     remarks: tuple[Remark, ...] = ()
     """What belongs to no step."""
+    hidden: frozenset[str] = frozenset()
+    """Calls, of this turn and those before it, whose results the model no longer reads."""
+    summary: Summary | None = None
+    plan: tuple[ev.PlanItem, ...] | None = None
+    plan_call: str = ""
+    """The call that showed the plan last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +199,26 @@ class ConversationState:
     @property
     def running(self) -> bool:
         return any(t.status == "running" for t in self.turns)
+
+
+def hidden_on(path: Sequence[Turn]) -> frozenset[str]:
+    """Calls of a branch whose results are hidden from the model."""
+    return frozenset().union(*(turn.hidden for turn in path))
+
+
+def summary_on(path: Sequence[Turn]) -> Summary | None:
+    """The notes that stand for a branch's beginning."""
+    return next((turn.summary for turn in reversed(path) if turn.summary), None)
+
+
+def plan_on(path: Sequence[Turn]) -> tuple[ev.PlanItem, ...]:
+    """The model's plan on a branch."""
+    return next((turn.plan for turn in reversed(path) if turn.plan is not None), ())
+
+
+def plan_call_on(path: Sequence[Turn]) -> str:
+    """The call that showed it last."""
+    return next((turn.plan_call for turn in reversed(path) if turn.plan_call), "")
 
 
 def fold(state: ConversationState, event: Event) -> ConversationState:
@@ -298,11 +339,12 @@ def _(body: ev.NoteGiven, state: ConversationState, event: Event) -> Conversatio
 
 @_apply.register
 def _(body: ev.ModelCallBegin, state: ConversationState, event: Event) -> ConversationState:
+    before = _call_of(state, event.run, body.after)
     call = ModelCall(
         body.backend,
         body.model,
-        body.messages,
-        body.tools,
+        (*before.messages[: body.kept], *body.messages) if before else body.messages,
+        before.tools if before and body.same_tools else body.tools,
         tuple(sorted(body.sampling.items())),
         began=event.at,
     )
@@ -311,8 +353,10 @@ def _(body: ev.ModelCallBegin, state: ConversationState, event: Event) -> Conver
 
 @_apply.register
 def _(body: ev.ModelPrompt, state: ConversationState, event: Event) -> ConversationState:
+    before = _call_of(state, event.run, body.after)
+    parts = (*_first(before.prompt_parts, body.kept), body.text) if before else (body.text,)
     return _with_call(
-        state, event, lambda c: replace(c, prompt=body.text, prompt_tokens=body.tokens)
+        state, event, lambda c: replace(c, prompt_parts=parts, prompt_tokens=body.tokens)
     )
 
 
@@ -391,6 +435,23 @@ def _(body: ev.Retrying, state: ConversationState, event: Event) -> Conversation
 
 
 @_apply.register
+def _(body: ev.ContextHidden, state: ConversationState, event: Event) -> ConversationState:
+    calls = frozenset(body.calls)
+    return _with_turn(state, event.run, lambda t: replace(t, hidden=t.hidden | calls))
+
+
+@_apply.register
+def _(body: ev.ContextSummarised, state: ConversationState, event: Event) -> ConversationState:
+    summary = Summary(body.turn, body.steps, body.text)
+    return _with_turn(state, event.run, lambda t: replace(t, summary=summary))
+
+
+@_apply.register
+def _(body: ev.PlanChanged, state: ConversationState, event: Event) -> ConversationState:
+    return _with_turn(state, event.run, lambda t: replace(t, plan=body.items))
+
+
+@_apply.register
 def _(body: ev.ModelCallEnd, state: ConversationState, event: Event) -> ConversationState:
     return _with_call(
         state,
@@ -450,6 +511,8 @@ def _(body: ev.ToolOutput, state: ConversationState, event: Event) -> Conversati
 
 @_apply.register
 def _(body: ev.ToolEnded, state: ConversationState, event: Event) -> ConversationState:
+    if _is_plan(state, event, body.call):
+        state = _with_turn(state, event.run, lambda t: replace(t, plan_call=body.call))
     return _with_tool(
         state,
         event,
@@ -471,6 +534,27 @@ def _(body: ev.Interrupted, state: ConversationState, event: Event) -> Conversat
 @_apply.register
 def _(body: ev.Failed, state: ConversationState, event: Event) -> ConversationState:
     return _with_turn(state, event.run, lambda t: replace(t, failure=body))
+
+
+def _is_plan(state: ConversationState, event: Event, call: str) -> bool:
+    turn = state.turn(event.run)
+    tools = turn.steps[-1].tools if turn and turn.steps else ()
+    return any(tool.call == call and tool.name == "plan" for tool in tools)
+
+
+def _call_of(state: ConversationState, turn: str, span: str) -> ModelCall | None:
+    found = state.turn(turn) if span else None
+    steps = found.steps if found else ()
+    return next((step.call for step in reversed(steps) if step.span == span), None)
+
+
+def _first(parts: tuple[str, ...], characters: int) -> tuple[str, ...]:
+    """The beginning of a text in parts; whole parts stay the same objects."""
+    for i, part in enumerate(parts):
+        if len(part) > characters:
+            return (*parts[:i], part[:characters]) if characters else parts[:i]
+        characters -= len(part)
+    return parts
 
 
 def _remarked(state: ConversationState, event: Event, one: Remark) -> ConversationState:

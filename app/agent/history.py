@@ -2,25 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from app.events import PartKind
-from app.state import Step, ToolRun, Turn
+from app.plan import as_text
+from app.state import Step, Summary, ToolRun, Turn, hidden_on, plan_on, summary_on
 from engine.protocol import ChatMessage, FunctionCall, Role, ToolCall
+
+Kind = Literal["system", "notes", "user", "note", "assistant", "result"]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A message and where it comes from. ``key`` names it on its branch; a result's is the call's
+    id. ``span`` is "" outside of steps.
+    """
+
+    key: str
+    kind: Kind
+    message: ChatMessage
+    turn: str = ""
+    span: str = ""
+    tool: str = ""
+    hidden: bool = False
 
 
 def messages(
-    path: Iterable[Turn], system: str = "", notes: Role = "system"
+    path: Sequence[Turn], system: str = "", notes: Role = "system"
 ) -> tuple[ChatMessage, ...]:
     """System prompt, then each turn's user message, replies and tool results.
 
     Every call of an assistant message is followed by exactly one result, in order. Of a step that
     did not end, what came to an end of its own is told (text, calls with results). A reply that
     only thought is left out: nothing followed from it. What the program told the model stands
-    before the reply of its step, in the role ``notes``.
+    before the reply of its step, in the role ``notes``. Results that were hidden are placeholders;
+    what was summarised stands as notes before the first message that was not.
     """
-    head = (ChatMessage("system", system),) if system else ()
-    return (*head, *(message for turn in path for message in _of_turn(turn, notes)))
+    return tuple(segment.message for segment in History().segments(path, system, notes))
+
+
+class History:
+    """Derives the segments and keeps those of steps that did not change."""
+
+    def __init__(self) -> None:
+        self._steps: dict[tuple[str, Role], tuple[Step, frozenset[str], tuple[Segment, ...]]] = {}
+
+    def segments(self, path: Sequence[Turn], system: str, notes: Role) -> list[Segment]:
+        """In the order in which they are sent."""
+        made = [Segment("system", "system", ChatMessage("system", system))] if system else []
+        summary = summary_on(path)
+        first, skipped = covered(path, summary)
+        if summary is not None:
+            made.append(Segment("notes", "notes", ChatMessage(notes, _notes(path, summary))))
+        hidden = hidden_on(path)
+        for turn in path[first:]:
+            made.append(Segment(turn.id, "user", ChatMessage("user", turn.text), turn.id))
+            for step in turn.steps[skipped:]:
+                if step.purpose == "summary":
+                    continue
+                if step.ended:
+                    made += self._ended(turn, step, hidden, notes)
+                else:
+                    made += _of_step(turn, step, hidden, notes, turn.status != "running")
+            skipped = 0
+        return made
+
+    def _ended(
+        self, turn: Turn, step: Step, hidden: frozenset[str], notes: Role
+    ) -> tuple[Segment, ...]:
+        mine = frozenset(tool.call for tool in step.tools if tool.call in hidden)
+        known = self._steps.get((step.span, notes))
+        if known is None or known[0] is not step or known[1] != mine:
+            known = step, mine, tuple(_of_step(turn, step, hidden, notes, True))
+            self._steps[step.span, notes] = known
+        return known[2]
+
+
+def covered(path: Sequence[Turn], summary: Summary | None) -> tuple[int, int]:
+    """(first turn, how many of its steps) that a summary leaves to be told."""
+    if summary is None:
+        return 0, 0
+    for i, turn in enumerate(path):
+        if turn.id == summary.turn:
+            whole = summary.steps >= len(turn.steps) and i + 1 < len(path)
+            return (i + 1, 0) if whole else (i, summary.steps)
+    return 0, 0
 
 
 def call_ids(path: Iterable[Turn]) -> list[str]:
@@ -42,28 +110,40 @@ def _written(step: Step, kind: PartKind) -> str:
     return "".join(p.text for p in step.parts if p.kind == kind and not p.discarded)
 
 
-def _of_turn(turn: Turn, notes: Role) -> Iterator[ChatMessage]:
-    yield ChatMessage("user", turn.text)
-    for step in turn.steps:
-        for note in step.notes:
-            yield ChatMessage(notes, note.text)
-        if step.ended or turn.status != "running":
-            yield from _of_step(step)
+def _notes(path: Sequence[Turn], summary: Summary) -> str:
+    text = f"Notes on what came before, written to save room:\n\n{summary.text}"
+    plan = plan_on(path)
+    return f"{text}\n\nThe plan as it stands:\n{as_text(plan)}" if plan else text
 
 
-def _of_step(step: Step) -> Iterator[ChatMessage]:
+def _of_step(
+    turn: Turn, step: Step, hidden: frozenset[str], notes: Role, told: bool
+) -> Iterator[Segment]:
+    for i, note in enumerate(step.notes):
+        message = ChatMessage(notes, note.text)
+        yield Segment(f"{step.span}/note{i}", "note", message, turn.id, step.span)
     text = text_of(step)
     done = [tool for tool in step.tools if tool.status is not None]
-    if not text.strip() and not done:
+    if not told or (not text.strip() and not done):
         return
-    yield ChatMessage(
+    reply = ChatMessage(
         "assistant",
         content=text,
         reasoning_content=thought_of(step) or None,
         tool_calls=tuple(_call(tool) for tool in done),
     )
+    yield Segment(step.span, "assistant", reply, turn.id, step.span)
     for tool in done:
-        yield ChatMessage("tool", content=tool.result, tool_call_id=tool.call, name=tool.name)
+        away = tool.call in hidden
+        content = placeholder(tool) if away else tool.result
+        message = ChatMessage("tool", content=content, tool_call_id=tool.call, name=tool.name)
+        yield Segment(tool.call, "result", message, turn.id, step.span, tool.name, away)
+
+
+def placeholder(tool: ToolRun) -> str:
+    """What stands for a hidden result."""
+    size = f"{len(tool.result):,} characters"
+    return f'(This result, {size}, is hidden to save room. recall("{tool.call}") shows it again.)'
 
 
 def _call(tool: ToolRun) -> ToolCall:

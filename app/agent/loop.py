@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from itertools import count
 
 from app import events as ev
 from app.agent import notes
@@ -13,12 +12,21 @@ from app.agent.asking import ask_patiently
 from app.agent.budget import used_before
 from app.agent.conclude import conclude
 from app.agent.drift import Drift
+from app.agent.fitting import fit, narrowed
 from app.agent.model_call import Ask, Reply
 from app.agent.repeats import Repeats, heated, key_of
 from app.agent.run import Run
 from app.agent.tool_call import answer_calls
 from app.backends.base import Backend
-from app.errors import BudgetSpent, EngineLost, FormatError, SelenographError, Stuck
+from app.errors import (
+    BackendError,
+    BudgetSpent,
+    EngineLost,
+    FormatError,
+    RequestError,
+    SelenographError,
+    Stuck,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +34,8 @@ _EMPTY_REPLIES = 3
 """How often in a row a model may think and say nothing before the turn fails."""
 _CUT_REPLIES = 2
 """How often in a row its thinking may be cut with nothing said before it has to conclude."""
+_NARROWINGS = 3
+"""How often a run may find out that the window is smaller than it was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +74,14 @@ async def run_turn(run: Run) -> None:
 async def _within_budget(run: Run) -> Ending:
     backend = await run.find_backend(run.settings)
     turn = run.state.turn(run.turn)
-    run.meter.prices = backend.traits.prices
+    traits = backend.traits
+    run.meter.prices = traits.prices
+    windows = [size for size in (run.settings.context, traits.context) if size]
+    run.window = min(windows, default=0)
+    # A system message in mid-conversation is our templates' way; not every endpoint takes one.
+    run.note_role = "system" if traits.closes_reasoning else "user"
     if turn is not None:
-        run.meter.used = used_before(turn, backend.traits.prices)
+        run.meter.used = used_before(turn, traits.prices)
         run.repeats = Repeats.of(turn)
         run.doubtful = {
             key_of(tool.name, tool.arguments): tool.call
@@ -97,16 +112,22 @@ class _Steps:
         """For the next step, as the temperature."""
         self._temperature: float | None = None
         self._drift = Drift()
+        self._narrowed = 0
 
     async def take(self) -> Ending:
         """Until one ends the turn. Raises BudgetSpent, and what a model call raises."""
         run = self._run
-        turn = run.state.turn(run.turn)
-        for index in count(len(turn.steps) if turn else 0):
+        while True:
+            await fit(run, self._backend)
             run.meter.begin_step()
+            turn = run.state.turn(run.turn)
+            index = len(turn.steps) if turn else 0
             span = run.begin_step(index)
             self._tell(span)
             reply = await self._ask(span)
+            if reply is None:
+                run.close_step()
+                continue
             if reply.calls:
                 await answer_calls(run, span, reply.calls)
             self._look_at(reply, span)
@@ -116,7 +137,6 @@ class _Steps:
             ending = self._ending(reply)
             if ending is not None:
                 return ending
-        raise AssertionError("count never ends")
 
     def _tell(self, span: str) -> None:
         run = self._run
@@ -127,7 +147,8 @@ class _Steps:
             run.emit(note, span)
         self._notes.clear()
 
-    async def _ask(self, span: str) -> Reply:
+    async def _ask(self, span: str) -> Reply | None:
+        """None: the prompt was longer than the window, which is now known to be smaller."""
         meter = self._run.meter
         ask = Ask(
             max_tokens=meter.max_tokens,
@@ -135,7 +156,16 @@ class _Steps:
             temperature=self._temperature,
         )
         self._temperature = None
-        return await ask_patiently(self._run, self._backend, span, ask)
+        try:
+            return await ask_patiently(self._run, self._backend, span, ask)
+        except (RequestError, BackendError) as error:
+            if not _too_long(error) or self._narrowed == _NARROWINGS:
+                raise
+            self._narrowed += 1
+            run = self._run
+            run.window = narrowed(run)
+            run.emit(ev.FormatProblemSeen(error.code, error.message), span)
+            return None
 
     def _look_at(self, reply: Reply, span: str) -> None:
         """What a reply that came to nothing calls for. Raises FormatError, BudgetSpent."""
@@ -188,6 +218,11 @@ class _Steps:
         if self._run.stop_after_step:
             return Ending("stopped", trouble=(ev.Interrupted("user"),))
         return None
+
+
+def _too_long(error: SelenographError) -> bool:
+    text = f"{error.code} {error.message}".lower()
+    return "context" in text and ("exceed" in text or "length" in text or "too long" in text)
 
 
 def _failed(error: SelenographError) -> ev.Failed:

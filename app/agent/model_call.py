@@ -6,15 +6,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app import events as ev
 from app.agent import history
 from app.agent.prompts import system_prompt
-from app.agent.run import Run
+from app.agent.run import Run, Sent
 from app.backends import base
 from app.errors import BackendError, SelenographError, StoreError
-from engine.protocol import CompletionTokensDetails, Role, Usage
+from engine.protocol import ChatMessage, CompletionTokensDetails, Usage
 
 _CHARS_PER_TOKEN = 3.5
 """Where an endpoint does not say how many tokens a text has."""
@@ -55,18 +55,22 @@ class Ask:
     thinking: int | None = None
     temperature: float | None = None
     """None: the run's own."""
+    last: str = ""
+    """Told at the end, and not kept."""
 
 
 async def ask_model(run: Run, backend: base.Backend, span: str, ask: Ask) -> Reply:
     """Ask once and record everything. Raises what :meth:`Backend.stream` raises."""
     path = run.path()
     traits = backend.traits
-    # A system message in mid-conversation is our templates' way; not every endpoint takes one.
-    role: Role = "system" if traits.closes_reasoning else "user"
     settings = run.settings
+    segments = run.history.segments(path, system_prompt(settings), run.note_role)
+    messages = tuple(segment.message for segment in segments)
+    if ask.last:
+        messages = (*messages, ChatMessage(run.note_role, ask.last))
     request = base.ModelRequest(
-        messages=history.messages(path, system_prompt(settings), role),
-        tools=run.tools.specs(run.enabled) if ask.tools else (),
+        messages=messages,
+        tools=run.specs() if ask.tools else (),
         model=settings.model,
         sampling=base.Sampling(
             settings.temperature if ask.temperature is None else ask.temperature,
@@ -88,18 +92,26 @@ async def ask_model(run: Run, backend: base.Backend, span: str, ask: Ask) -> Rep
         "thinking": request.thinking,
         "tool_choice": None if ask.may_call else "none",
     }
+    before = run.sent
+    kept = _same(before.messages, messages) if before else 0
+    same_tools = before is not None and before.tools == request.tools
     run.emit(
         ev.ModelCallBegin(
             backend.name,
             request.model,
-            request.messages,
-            request.tools,
+            messages[kept:],
+            () if same_tools else request.tools,
             {name: value for name, value in given.items() if value is not None},
+            before.span if before else "",
+            kept,
+            same_tools,
         ),
         span,
     )
+    prompt_before = before.prompt if before else ""
+    run.sent = Sent(span, messages, request.tools, prompt_before)
     used = history.call_ids(path)
-    writer = _Writer(run, span, used, len(path[-1].steps[-1].parts))
+    writer = _Writer(run, span, used, len(path[-1].steps[-1].parts), before.span if before else "")
     stream = backend.stream(request)
     limit = None if traits.closes_reasoning else ask.thinking
     try:
@@ -150,11 +162,34 @@ def _closing(
     return aclosing(stream) if hasattr(stream, "aclose") else nullcontext()  # type: ignore[type-var]
 
 
+def _same(before: tuple[ChatMessage, ...], now: tuple[ChatMessage, ...]) -> int:
+    """How many messages two requests have in common at their beginnings."""
+    for i, (one, other) in enumerate(zip(before, now, strict=False)):
+        if one is not other and one != other:
+            return i
+    return min(len(before), len(now))
+
+
+def _same_text(before: str, now: str) -> int:
+    """The length of the common beginning; by halves, for comparing is quick and Python is not."""
+    low, high = 0, min(len(before), len(now))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if before[low:middle] == now[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
 class _Writer:
     """Turns backend events into journal events; at most one part is open."""
 
-    def __init__(self, run: Run, span: str, used: list[str], parts: int) -> None:
-        """``parts``: how many the step has already, from attempts that broke off."""
+    def __init__(self, run: Run, span: str, used: list[str], parts: int, after: str) -> None:
+        """``parts``: how many the step has already, from attempts that broke off. ``after``: the
+        call before.
+        """
+        self._after = after
         self._run = run
         self._span = span
         self._used = set(used)
@@ -178,7 +213,7 @@ class _Writer:
     def take(self, event: base.BackendEvent) -> None:
         match event:
             case base.PromptRendered(text, tokens):
-                self._run.emit(ev.ModelPrompt(text, tokens), self._span)
+                self._prompt(text, tokens)
             case base.Prefill(done, total, left):
                 self._show(ev.PrefillProgress(done, total, left))
             case base.ReasoningDelta(text, tokens):
@@ -193,6 +228,14 @@ class _Writer:
                 self._run.emit(ev.FormatProblemSeen(code, message), self._span)
             case base.Finished():
                 self._finish(event)
+
+    def _prompt(self, text: str, tokens: int) -> None:
+        sent = self._run.sent
+        assert sent is not None
+        kept = _same_text(sent.prompt, text)
+        body = ev.ModelPrompt(text[kept:], tokens, self._after, kept)
+        self._run.emit(body if kept else ev.ModelPrompt(text, tokens), self._span)
+        self._run.sent = replace(sent, prompt=text)
 
     def check(self) -> None:
         """Raises BackendError if the reply has no end."""
@@ -311,6 +354,7 @@ class _Writer:
             details = CompletionTokensDetails(round(self._thought_tokens))
             usage = Usage(completion_tokens=self._all_tokens, completion_tokens_details=details)
         self._run.meter.add(usage)
+        self._run.counter.reported(usage.prompt_tokens)
         self._run.emit(
             ev.ModelCallEnd(
                 event.reason,

@@ -8,25 +8,32 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from app import events as ev
 from app.agent.approval import Desk, Rules
 from app.agent.breaker import Breaker
 from app.agent.budget import Meter
+from app.agent.counter import Counter
+from app.agent.history import History
+from app.agent.own_tools import OWN, parse
 from app.agent.patience import Patience
 from app.agent.repeats import Key, Repeats
 from app.backends.base import Backend
 from app.closing import missing_ends
-from app.state import ConversationState, Turn
+from app.state import ConversationState, Turn, hidden_on, summary_on
 from app.store.journal import Journal
 from app.tools.base import Tool, ToolContext
-from engine.protocol import ToolSpec
+from engine.protocol import ChatMessage, Role, ToolSpec
 
 _NEEDS_FOLDER = frozenset({"list_files", "read_file", "search_files"})
 
 _WAKING = 20.0
 """Seconds after a sleep in which a stream has to show that it is alive."""
+RESULT_LIMIT = 100_000
+"""Characters of a result; tools have stricter limits of their own."""
+_SHORT = 50
+"""Steps up to which a run needs no written plan."""
 
 
 class Tools(Protocol):
@@ -37,6 +44,16 @@ class Tools(Protocol):
     def get(self, name: str) -> Tool | None: ...
 
     def parse(self, name: str, arguments_text: str) -> dict[str, object]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a request was, to store the next as what differs from it."""
+
+    span: str
+    messages: tuple[ChatMessage, ...]
+    tools: tuple[ToolSpec, ...]
+    prompt: str = ""
 
 
 @dataclass(slots=True)
@@ -64,6 +81,13 @@ class Run:
     repeats: Repeats = field(default_factory=Repeats)
     breaker: Breaker = field(default_factory=Breaker)
     patience: Patience = field(default_factory=Patience)
+    history: History = field(default_factory=History)
+    counter: Counter = field(default_factory=Counter)
+    sent: Sent | None = None
+    """The last request of this run, that the next is stored as what differs from it."""
+    window: int = 0
+    """Tokens of the model's window; 0: not known."""
+    note_role: Role = "system"
     doubtful: dict[Key, str] = field(default_factory=dict)
     """Calls of unknown outcome by what they were to do."""
 
@@ -111,6 +135,36 @@ class Run:
         """The tools the model is offered: file tools only where a folder was chosen."""
         folder = self.state.folder
         return tuple(t for t in self.settings.tools if folder or t not in _NEEDS_FOLDER)
+
+    def offered(self) -> tuple[str, ...]:
+        """Our own tools: a plan for long runs, and recall once there is something to recall."""
+        asked = self.settings.tools
+        names = []
+        if "plan" in asked or self.meter.budget.steps > _SHORT:
+            names.append("plan")
+        if "recall" in asked or hidden_on(self.path()) or summary_on(self.path()):
+            names.append("recall")
+        return tuple(names)
+
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """Of every tool the model is told of."""
+        own = tuple(OWN[name].spec for name in self.offered())
+        return (*self.tools.specs(self.enabled), *own)
+
+    def tool(self, name: str) -> Tool | None:
+        """A tool that may be used in this run."""
+        if name in self.offered():
+            return OWN[name](self)
+        return self.tools.get(name) if name in self.enabled else None
+
+    def parse(self, name: str, arguments: str) -> dict[str, Any]:
+        """The arguments of a call. Raises ToolError."""
+        return parse(arguments) if name in OWN else self.tools.parse(name, arguments)
+
+    @property
+    def result_limit(self) -> int:
+        """Characters of a result: one must not fill the window."""
+        return min(RESULT_LIMIT, self.window * 3 // 4) if self.window else RESULT_LIMIT
 
     def context(self) -> ToolContext:
         """Where this run's tools work."""

@@ -19,8 +19,6 @@ from app.errors import StoreError, ToolError
 from app.store.journal import Item
 from app.tools.base import Tool
 
-RESULT_LIMIT = 100_000
-"""Characters of a result; tools have stricter limits of their own."""
 _OUTPUT_EVERY = 0.1
 _OUTPUT_LIMIT = 200_000
 
@@ -90,14 +88,14 @@ def _plan(run: Run, call: Call, key: Key, repeated: int) -> _Planned:
     if repeated:
         why = f"not run: {REFUSED.format(count=repeated)}"
         return _Planned(call, None, {}, key, why, repeated)
-    tool = run.tools.get(call.name) if call.name in run.enabled else None
+    tool = run.tool(call.name)
     if tool is None:
         return _Planned(call, None, {}, key, f"unknown tool {call.name}")
     resting = run.breaker.resting(call.name, run.index)
     if resting:
         return _Planned(call, None, {}, key, f"not run: {resting}")
     try:
-        return _Planned(call, tool, run.tools.parse(call.name, call.arguments), key)
+        return _Planned(call, tool, run.parse(call.name, call.arguments), key)
     except ToolError as error:
         return _Planned(call, None, {}, key, error.message)
 
@@ -132,14 +130,14 @@ async def _work(run: Run, span: str, planned: _Planned, tool: Tool) -> tuple[ev.
     try:
         with run.meter.in_tool():
             result = await tool.run(planned.arguments, run.context(), output.write)
-        return "ok", _bounded(result)
+        return "ok", _bounded(run, result)
     except StoreError:
         raise
     except ToolError as error:
-        return "error", _bounded(f"error: {error.message}")
+        return "error", _bounded(run, f"error: {error.message}")
     except Exception as error:
         _log.exception("the tool %s failed", planned.call.name)
-        return "error", _bounded(f"error: the tool failed: {type(error).__name__}: {error}")
+        return "error", _bounded(run, f"error: the tool failed: {type(error).__name__}: {error}")
     finally:
         output.flush()
 
@@ -172,10 +170,11 @@ async def _ask(run: Run, span: str, planned: _Planned, tool: Tool) -> Answer:
     return answer
 
 
-def _bounded(text: str) -> str:
-    if len(text) <= RESULT_LIMIT:
+def _bounded(run: Run, text: str) -> str:
+    limit = run.result_limit
+    if len(text) <= limit:
         return text
-    return f"{text[:RESULT_LIMIT]}\n({len(text) - RESULT_LIMIT} more characters left out)"
+    return f"{text[:limit]}\n({len(text) - limit} more characters left out)"
 
 
 class _Output:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -151,6 +151,9 @@ class Backend(Protocol):
         Closing the iterator stops the work at the other end. Raises RequestError (our request is
         wrong), BackendError (the endpoint answered with an error or nonsense), EngineLost.
         """
+
+    async def count(self, texts: Sequence[str]) -> tuple[int, ...] | None:
+        """Tokens of each text; None where the endpoint does not tell. Raises nothing."""
 
     async def close(self) -> None:
         """Free connections."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
 from app.backends import base, wire
-from app.errors import BackendError
+from app.errors import BackendError, SelenographError
 from engine.protocol import (
     ChatRequest,
     ChunkExtra,
@@ -18,6 +18,8 @@ from engine.protocol import (
     PromptTokensDetails,
     StreamOptions,
     Timings,
+    TokenizeReply,
+    TokenizeRequest,
     Usage,
 )
 
@@ -124,6 +126,20 @@ class OpenAIBackend:
                         for event in reader.read(datum):
                             yield event
         yield reader.finished()
+
+    async def count(self, texts: Sequence[str]) -> tuple[int, ...] | None:
+        """Our engine's own count; of others None."""
+        if not self._ours:
+            return None
+        try:
+            with wire.typed(self._name, ours=True):
+                response = await self._client.post(
+                    "../tokenize", content=msgspec.json.encode(TokenizeRequest(tuple(texts)))
+                )
+                await wire.check(response, self._name, ours=True)
+            return msgspec.json.decode(response.content, type=TokenizeReply).counts
+        except (SelenographError, msgspec.DecodeError):
+            return None
 
     async def close(self) -> None:
         await self._client.aclose()

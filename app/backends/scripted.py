@@ -84,6 +84,9 @@ class ScriptedBackend:
             ),
         )
 
+    async def count(self, texts: Sequence[str]) -> tuple[int, ...] | None:
+        return tuple(len(text.split()) for text in texts)
+
     async def close(self) -> None:
         self.closed = True
 

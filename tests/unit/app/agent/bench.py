@@ -74,6 +74,9 @@ class ToyBox:
                 raise ZeroDivisionError("oops")
             raise ToolError("no_file", f"no file named {x}")
 
+        async def long(x: str, output: Callable[[str], None]) -> str:
+            return f"{x} " + "word " * 100
+
         async def wait(x: str, output: Callable[[str], None]) -> str:
             self.waiting.set()
             await self.gate.wait()
@@ -83,6 +86,7 @@ class ToyBox:
             toy.spec.function.name: toy
             for toy in (
                 Toy("echo", echo),
+                Toy("long", long),
                 Toy("write", write, read_only=False, asks=True),
                 Toy("fail", fail),
                 Toy("wait", wait),
