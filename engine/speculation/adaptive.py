@@ -8,13 +8,12 @@ the match that it comes from.
 from __future__ import annotations
 
 import math
-import statistics
 from bisect import bisect
 from collections import deque
 from dataclasses import dataclass
 
-from engine.speculation.ngram_index import LONGEST
-
+LONGEST = 32
+"""Matches are not measured beyond."""
 MARGIN = 1.05
 """Gain from which drafts are made; what is measured is never exact."""
 _PRIORS = (0.3, 0.5, 0.7, 0.8, 0.9)
@@ -66,14 +65,18 @@ class _Measured:
     trust: int = _FIRST_TRUST
     """Steps for which it is believed."""
 
+    def rare(self, step: int) -> bool:
+        """Whether the last ones were not measured just now."""
+        return step - self.at > _KEPT
+
 
 class StepCosts:
     """Seconds of a decode step by its number of tokens. Shared by the sequences of an engine.
 
-    The median of the last few, so that a step which something else held up counts for little; what
-    is much quicker than thought replaces it. Sizes between known ones are interpolated, larger ones
-    extrapolated. What is not measured again is forgotten, so that a size once too dear gets another
-    chance: first soon, then after twice as long each time.
+    The median of the last few, so that a step which something else held up counts for little; a
+    rare one that is much quicker than thought replaces them. Sizes between known ones are
+    interpolated, larger ones extrapolated. What is not measured again is forgotten, so that a size
+    once too dear gets another chance: first soon, then after twice as long each time.
     """
 
     def __init__(self) -> None:
@@ -93,11 +96,11 @@ class StepCosts:
         self._steps += 1
         self._known = []
         size = self._sizes.get(tokens)
-        if size is None or seconds < _QUICKER * size.typical:
+        if size is None or (size.rare(self._steps) and seconds < _QUICKER * size.typical):
             self._sizes[tokens] = _Measured(deque([seconds], _KEPT), seconds, self._steps)
             return
         size.last.append(seconds)
-        size.typical = statistics.median(size.last)
+        size.typical = sorted(size.last)[len(size.last) // 2]
         size.at, size.trust = self._steps, min(2 * size.trust, _LAST_TRUST)
 
     def fresh(self, tokens: int) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.native import _kernels
 from engine.speculation.adaptive import Acceptance, StepCosts, drafts_that_pay
 from engine.speculation.base import Drafter, NewDrafter
-from engine.speculation.ngram_index import LONGEST, Match, NgramIndex
 
 
 class NgramDrafter(Drafter):
@@ -22,10 +22,11 @@ class NgramDrafter(Drafter):
     """
 
     def __init__(self, costs: StepCosts) -> None:
-        self._index = NgramIndex()
+        self._index = _kernels.NgramIndex()
         self._costs = costs
         self._acceptance = Acceptance()
-        self._match: Match | None = None
+        self._at = self._matched = 0
+        """The tokens before `at` equal the last ones, so many of them."""
         self._length = 0
         """Of the sequence at the last look."""
 
@@ -33,13 +34,12 @@ class NgramDrafter(Drafter):
         """At most `most` tokens, none where they would not pay."""
         if len(tokens) != self._length:
             self._look(tokens)
-        match = self._match
-        if match is None:
+        if not self._matched:
             return []
-        count = drafts_that_pay(self._acceptance, self._costs, match.length, most, beside + 1)
-        drafts = list(tokens[match.at : match.at + count])
+        count = drafts_that_pay(self._acceptance, self._costs, self._matched, most, beside + 1)
+        drafts = list(tokens[self._at : self._at + count])
         while len(drafts) < count:  # the copy has reached its own beginning
-            drafts.append(drafts[len(drafts) - (self._length - match.at)])
+            drafts.append(drafts[len(drafts) - (self._length - self._at)])
         return drafts
 
     def observe(self, drafted: int, accepted: int, tokens: int, seconds: float) -> None:
@@ -48,28 +48,13 @@ class NgramDrafter(Drafter):
 
     def _look(self, tokens: Sequence[int]) -> None:
         """Judge the last match by what came since, and find the next."""
-        follows = self._follow(tokens)
-        self._index.extend(tokens)
+        before = self._matched
+        self._at, self._matched, right, wrong = self._index.look(tokens[self._length :])
+        for i in range(right):
+            self._acceptance.note(before + i, True)
+        if wrong:
+            self._acceptance.note(before + right, False)
         self._length = len(tokens)
-        if follows is None or follows.length < LONGEST:
-            found = self._index.find(tokens)
-            # A longer match may be older: the list being copied, not the entry just written.
-            if follows is None or (found is not None and found.length >= follows.length):
-                follows = found
-        self._match = follows
-
-    def _follow(self, tokens: Sequence[int]) -> Match | None:
-        """The last match, if all that came since is what followed there."""
-        match = self._match
-        if match is None:
-            return None
-        for i in range(self._length, len(tokens)):
-            right = tokens[match.at] == tokens[i]
-            self._acceptance.note(match.length, right)
-            if not right:
-                return None
-            match = Match(match.at + 1, min(match.length + 1, LONGEST))
-        return match
 
 
 def ngram_drafters() -> NewDrafter:

@@ -5,6 +5,7 @@
 #include "python_attention.hpp"
 #include "python_experts.hpp"
 #include "python_network.hpp"
+#include "python_ngram.hpp"
 
 namespace selenograph {
 namespace {
@@ -82,4 +83,5 @@ NB_MODULE(_kernels, m) {
         .def_prop_ro("mode", &Experts::mode);
     bind_attention(m);
     bind_network(m);
+    bind_ngram(m);
 }
