@@ -75,6 +75,8 @@ class Settings(msgspec.Struct, frozen=True):
     endpoints: tuple[Endpoint, ...] = ()
     collections: tuple[Collection, ...] = ()
     search: SearchSettings = SearchSettings()
+    allow_private: tuple[str, ...] = ()
+    """Hosts, addresses and networks on this machine or near it that pages may be opened from."""
     window: WindowLayout = WindowLayout()
 
 

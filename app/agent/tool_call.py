@@ -17,7 +17,7 @@ from app.agent.repeats import REFUSED, Key, key_of
 from app.agent.run import Run
 from app.errors import StoreError, ToolError
 from app.store.journal import Item
-from app.tools.base import Tool
+from app.tools.base import Asking, Tool
 
 _OUTPUT_EVERY = 0.1
 _OUTPUT_LIMIT = 200_000
@@ -150,19 +150,30 @@ def _watched(run: Run, span: str, planned: _Planned, result: str) -> str:
     return text
 
 
+def _question(run: Run, tool: Tool, planned: _Planned) -> str | None:
+    """What a person is asked before it runs; None: nothing."""
+    if not tool.asks:
+        return None
+    if isinstance(tool, Asking):
+        return tool.question(planned.arguments, run.context())
+    return f"{planned.call.name} can change things on this computer"
+
+
 async def _ask(run: Run, span: str, planned: _Planned, tool: Tool) -> Answer:
     call = planned.call
     doubt = "" if tool.read_only else run.doubtful.pop(planned.key, "")
-    if not tool.asks and not doubt:
+    question = _question(run, tool, planned)
+    if question is None and not doubt:
         return Answer("once", by="rule")
     # What may have happened already is done again only if a person says so, where one is there.
     watched = run.rules.unattended is None
     answer = None if doubt and watched else run.rules.answer(call.name)
     if answer is None:
-        reason = f"{call.name} can change things on this computer"
-        if doubt:
-            reason = f"{call.name} may have done this already: the program ended while {doubt} ran"
-        run.emit(ev.ApprovalAsked(call.id, reason), span)
+        if doubt or question is None:
+            question = (
+                f"{call.name} may have done this already: the program ended while {doubt} ran"
+            )
+        run.emit(ev.ApprovalAsked(call.id, question), span)
         with run.meter.paused():
             answer = await run.desk.wait(run.conversation, call.id)
         run.rules.learn(call.name, answer)

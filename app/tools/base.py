@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from engine.protocol import ToolSpec
 
@@ -48,3 +48,11 @@ class Tool(Protocol):
 
     async def close(self) -> None:
         """Free everything."""
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """A tool that asks only for some of its calls, or says what a call will do."""
+
+    def question(self, arguments: dict[str, Any], context: ToolContext) -> str | None:
+        """What a person is asked, as a sentence; None: this call needs no approval. Quick."""

@@ -9,5 +9,8 @@ NAMES = (
     "read_file",
     "search_files",
     "web_search",
+    "open_page",
+    "next_page",
+    "find_in_page",
 )
 """In the order in which a model is told of them."""

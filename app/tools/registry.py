@@ -15,6 +15,7 @@ from app.tools.base import Tool
 from app.tools.calculator import Calculator
 from app.tools.files import ListFiles, ReadFile, SearchFiles
 from app.tools.python import Python
+from app.tools.web.browse import FindInPage, NextPage, OpenPage, Shelf
 from app.tools.web.search import WebSearch
 from engine.protocol import ToolSpec
 
@@ -26,6 +27,7 @@ class Toolbox:
 
     def __init__(self, settings: Callable[[], Settings], paths: Paths) -> None:
         """``settings``: asked at each call, so that a change is in force at once."""
+        shelf = Shelf(settings, paths.index)
         tools: tuple[Tool, ...] = (
             Calculator(),
             Python(),
@@ -33,6 +35,9 @@ class Toolbox:
             ReadFile(),
             SearchFiles(),
             WebSearch(settings, paths.index),
+            OpenPage(shelf),
+            NextPage(shelf),
+            FindInPage(shelf),
         )
         self._tools = {tool.spec.function.name: tool for tool in tools}
 

@@ -19,6 +19,9 @@ _TOOLS = {
     "read_file": "Read files",
     "search_files": "Search files",
     "web_search": "Search documents or the web",
+    "open_page": "Open pages (asks before it fetches)",
+    "next_page": "Turn pages",
+    "find_in_page": "Find in pages",
 }
 _EFFORTS = {
     "fast": "Fast",

@@ -123,7 +123,10 @@ async def test_published_forms(
         (Response(b"\xff\xfe"), "Brave answered in a form of its own"),
         (Response(raw=b"SSH-2.0-x\r\n"), "Brave cannot be reached: "),
         (Response(raw=b""), "Brave cannot be reached: "),
-        (Response(b"x", headers={"Content-Encoding": "gzip"}), "its gzip encoding is damaged"),
+        (
+            Response(b"no gzip", headers={"Content-Encoding": "gzip"}),
+            "its gzip encoding is damaged",
+        ),
         (Response(b"x", headers={"Content-Encoding": "br"}), "it is sent in the encoding 'br'"),
         (Response(parts=(b" ",) * 50, pause=0.1), "Brave did not answer within 0.5 s"),
         (Response(status=302, headers={"Location": "/x"}), "Brave answered with the error 302"),
@@ -140,7 +143,7 @@ async def test_services_that_misbehave(answer: Response, message: str) -> None:
 
 
 async def test_a_bomb_is_cut_at_the_limit() -> None:
-    packed = gzip.compress(b" " * 50_000_000)
+    packed = gzip.compress(b" " * 10_000_000)
     answer = Response(packed, headers={"Content-Encoding": "gzip"})
     async with serving(lambda request: answer) as server:
         with pytest.raises(ToolError) as caught:
