@@ -354,6 +354,12 @@ class EngineStatus(msgspec.Struct, frozen=True):
     prefill_tokens_per_s: float = 0.0
     decode_tokens_per_s: float = 0.0
     cached_tokens: int = 0
+    held_pages: int = 0
+    """Pages of the KV cache that sequences hold: none while nothing runs."""
+    cancelled: int = 0
+    """Requests that were stopped since the load."""
+    cancel_steps_p99: int = 0
+    """Steps between the order to stop and free pages, 99th percentile of the last 1,024."""
     bound_prefill_tokens_per_s: float = 0.0
     """What the processor's arithmetic allows for this model; 0: not known."""
     bound_decode_tokens_per_s: float = 0.0

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from engine.config import ModelConfig
 from engine.errors import ResourceError
@@ -35,6 +36,8 @@ class Reply:
     """When each token was written."""
     ids: tuple[int, ...] = ()
     """The tokens themselves."""
+    logprobs: tuple[float, ...] = ()
+    """Of each, if they were asked for."""
     cached: int = 0
     """Tokens of the prompt that needed no computing."""
 
@@ -89,24 +92,29 @@ class Session:
         )
         sent = time.perf_counter()
         self._engine.submit(request)
-        written: list[tuple[float, int]] = []
+        written: list[tuple[float, int, float]] = []
         cached = 0
         while True:
             at, emission = heard.get()
             if isinstance(emission, Started):
                 cached = emission.cached_tokens
             elif isinstance(emission, Wrote):
-                written += [(at, token.id) for token in emission.tokens]
+                written += [(at, t.id, t.logprob or 0.0) for t in emission.tokens]
             elif isinstance(emission, Broke):
                 raise ResourceError("bench_failed", f"a reply broke off: {emission.error}")
             elif isinstance(emission, Ended):
-                times, chosen = zip(*written, strict=True) if written else ((), ())
-                return Reply(sent, times, chosen, cached)
+                times, chosen, sure = zip(*written, strict=True) if written else ((), (), ())
+                return Reply(sent, times, chosen, sure, cached)
 
 
 @contextmanager
-def session(folder: Path, threads: int = 0, kernels: KernelOptions = _BEST) -> Iterator[Session]:
-    """Load a folder as the engine does. Raises what the engine says, as ResourceError."""
+def session(
+    folder: Path, threads: int = 0, kernels: KernelOptions = _BEST, **options: Any
+) -> Iterator[Session]:
+    """Load a folder as the engine does, with a load request's other `options`.
+
+    Raises what the engine says, as ResourceError.
+    """
     config = ModelConfig.from_folder(folder)
     engine = EngineThread()
     engine.start()
@@ -125,6 +133,7 @@ def session(folder: Path, threads: int = 0, kernels: KernelOptions = _BEST) -> I
                 isa=kernels.isa,
                 mode=kernels.mode,
                 dense=kernels.dense,
+                **options,
             )
         )
         ready.wait()

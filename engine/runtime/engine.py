@@ -11,6 +11,7 @@ from torch import Tensor
 from engine.cache.prefix_tree import PrefixTree, prompt_too_large
 from engine.errors import Aborted, DeadlineExceeded, SelenographError
 from engine.protocol import FinishReason, Progress
+from engine.runtime.cancels import Cancels
 from engine.runtime.metrics import Meter
 from engine.runtime.reply import Reply
 from engine.runtime.routes import RequestRoutes
@@ -64,6 +65,7 @@ class Engine:
         """``clock`` times steps, from which the scheduler learns what they cost."""
         self.scheduler = scheduler
         self.meter = Meter()
+        self.cancels = Cancels()
         self.stats = runner.stats
         self.routes = RequestRoutes(self.stats) if self.stats is not None else None
         self._runner = runner
@@ -97,6 +99,7 @@ class Engine:
 
     def step(self) -> None:
         """Compute one token of every running reply and chunks of prompts."""
+        self.cancels.steps += 1
         work = self._schedule()
         done = self._run(work)
         self._emit(done)
@@ -113,11 +116,11 @@ class Engine:
     def drop(self, request_id: str) -> bool:
         """Take a request out at once; its sink hears an abort. False if it is not here."""
         sequence = self.sequence(request_id)
-        if sequence is None:
-            return False
-        sequence.aborted = True
-        self._drop_stopped()
-        return True
+        if sequence is not None:
+            sequence.aborted = True
+            self._drop_stopped()
+        self.cancels.gone(request_id)
+        return sequence is not None
 
     def abort_experts(self) -> None:
         """Wake a step that waits for routed experts. Any thread."""
@@ -217,6 +220,7 @@ class Engine:
     def _end(self, sequence: Sequence, last: Ended | Broke) -> None:
         """Out of queue or running set; what was computed stays for the next prompt."""
         self.scheduler.remove(sequence)
+        self.cancels.gone(sequence.request.id)
         self._replies.pop(sequence.request.id, None)
         sequence.request.sink(last)
 

@@ -146,6 +146,7 @@ class EngineThread:
         known = self._knows(model.engine, request_id)
         sequence = model.engine.sequence(request_id)
         if sequence is not None:
+            model.engine.cancels.ordered(request_id)
             sequence.aborted = True  # seen inside the running step
             if len(model.engine.scheduler.running) == 1:
                 model.engine.abort_experts()

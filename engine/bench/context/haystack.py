@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 KEY_TOKENS = 2
-_VALUE_TOKENS = 4
+NEEDLE_TOKENS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def haystack(length: int, depths: Sequence[float], vocab: int, seed: int = 0) ->
     Only plain tokens are used: control tokens are the last 256 of such a vocabulary.
     """
     draw = random.Random(seed)
-    size = KEY_TOKENS + _VALUE_TOKENS
+    size = NEEDLE_TOKENS
     plain = vocab - 256
     names = draw.sample(range(plain), size * len(depths))
     fillers = sorted(set(range(plain)) - set(names))

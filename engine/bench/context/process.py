@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import msgspec
 
 from engine.errors import ResourceError
-from engine.protocol import EngineStatus, Ready
+from engine.protocol import EngineStatus, LoadRequest, Ready
 
 _ROOT = Path(__file__).parents[3]
 _LOAD_SECONDS = 120.0
@@ -65,13 +66,16 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, threads: int = 0, *arguments: str) -> Iterator[Served]:
-    """Start, load, and end as the desktop does. Raises ResourceError ``bench_failed``."""
+def served(folder: Path, threads: int = 0, **options: Any) -> Iterator[Served]:
+    """Start, load with a load request's `options`, and end as the desktop does.
+
+    Raises ResourceError ``bench_failed``.
+    """
+    order = LoadRequest(str(folder), threads=threads, **options)
     token = secrets.token_urlsafe(24)
     with tempfile.TemporaryFile() as log:
-        words = ["-m", "engine", f"--model={folder}", f"--threads={threads}", *arguments]
         process = subprocess.Popen(
-            [sys.executable, *words],
+            [sys.executable, "-m", "engine"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -85,7 +89,7 @@ def served(folder: Path, threads: int = 0, *arguments: str) -> Iterator[Served]:
                 log.seek(0)
                 raise ResourceError("bench_failed", f"no engine: {log.read()[-500:].decode()}")
             engine = Served(process.pid, msgspec.json.decode(line, type=Ready).port, token)
-            _wait_for_model(engine)
+            _load(engine, order)
             yield engine
         finally:
             process.stdin.close()
@@ -97,7 +101,9 @@ def served(folder: Path, threads: int = 0, *arguments: str) -> Iterator[Served]:
             process.stdout.close()
 
 
-def _wait_for_model(engine: Served) -> None:
+def _load(engine: Served, order: LoadRequest) -> None:
+    with engine.client() as http:
+        http.post("/engine/load", content=msgspec.json.encode(order)).raise_for_status()
     until = time.monotonic() + _LOAD_SECONDS
     while time.monotonic() < until:
         status = engine.status()

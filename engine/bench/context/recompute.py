@@ -36,7 +36,7 @@ _REPLY = f"<think>{_REASONING}</think>{_ANSWER}{_CALL}"
 _PLAIN_TOKENS = 2 + len(_REASONING.split()) + len(_ANSWER.split())
 """As far as here the reply calls no tool."""
 _TOOLS = (ToolSpec(FunctionSpec("search", "Find notes.", {"type": "object", "properties": {}})),)
-_RESULT_WORDS = 60
+_RESULT_WORDS = 24
 _TURNS = 8
 
 

@@ -17,11 +17,12 @@ import psutil
 from engine.bench.context.chat import Stream, stream, streamed, user
 from engine.bench.context.process import Served, served
 from engine.bench.figures import Figure, figure
-from engine.errors import ResourceError
+from engine.protocol import EngineStatus
 
 _DRIFT = 0.03
 _STEPS = 2.0
 _SAMPLE_SECONDS = 0.25
+_LAST_SECONDS = 10.0
 _REPLIES = "/v1/chat/completions"
 _QUESTIONS = (
     "What is 17*23 + 4?",
@@ -57,9 +58,10 @@ class _Tally:
 
 
 def soak_figures(folder: Path, clients: int, minutes: float, threads: int = 0) -> Iterator[Figure]:
-    """Pages, memory, streams and cancels after `minutes` of `clients` at once."""
+    """Streams, pages, cancels and memory after `minutes` of `clients` at once."""
     with served(folder, threads) as engine:
         tally, resident = asyncio.run(_storm(engine, clients, 60 * minutes))
+        status = _idle(engine)
     requests = sum(tally.done.values())
     told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(tally.done.items()))
     yield figure(
@@ -68,22 +70,37 @@ def soak_figures(folder: Path, clients: int, minutes: float, threads: int = 0) -
         + "".join(f"; {w}" for w in tally.wrong[:3]),
     )  # fmt: skip
     yield figure(
+        "soak.pages", status.held_pages, "pages", "limit", 0.0, threads=threads,
+        note="held by sequences when nothing runs any more",
+    )  # fmt: skip
+    yield figure(
+        "soak.cancel", status.cancel_steps_p99, "steps", "limit", _STEPS, threads=threads,
+        note=f"99th percentile from the order to free pages; {status.cancelled:,} in all",
+    )  # fmt: skip
+    yield figure(
         "soak.memory", _drift(resident), "relative", "limit", _DRIFT, threads=threads,
         note=f"resident {resident[-1] / 2**20:.0f} MiB at the end; last third beside the second",
     )  # fmt: skip
 
 
+def _idle(engine: Served) -> EngineStatus:
+    """Its state when the last request is gone, which may have lost its client just now."""
+    until = time.monotonic() + _LAST_SECONDS
+    while (status := engine.status()).running + status.waiting and time.monotonic() < until:
+        time.sleep(0.05)
+    return status
+
+
 def _drift(resident: list[int]) -> float:
     """Of the last third's mean against the second's; the first fills caches."""
     third = len(resident) // 3
-    if not third:
-        raise ResourceError("bench_failed", "the soak was too short to see memory change")
     second, last = resident[third : 2 * third], resident[-third:]
     return abs(sum(last) / sum(second) - 1)
 
 
 async def _storm(engine: Served, clients: int, seconds: float) -> tuple[_Tally, list[int]]:
-    tally, resident = _Tally(), []
+    tally = _Tally()
+    resident: list[int] = []
     process = psutil.Process(engine.pid)
     until = time.monotonic() + seconds
     async with engine.async_client() as http:
@@ -91,7 +108,7 @@ async def _storm(engine: Served, clients: int, seconds: float) -> tuple[_Tally, 
             asyncio.create_task(_client(http, random.Random(seed), until, tally))
             for seed in range(clients)
         ]
-        while not all(task.done() for task in tasks):
+        while len(resident) < 3 or not all(task.done() for task in tasks):
             resident.append(process.memory_info().rss)
             await asyncio.sleep(_SAMPLE_SECONDS)
         await asyncio.gather(*tasks)
