@@ -161,15 +161,17 @@ class Engine:
         return _Done(work, logits, self._clock() - began)
 
     def _emit(self, done: _Done) -> None:
+        if not done.work:
+            return
+        self.scheduler.measured(done.work, done.seconds)
         written = 0
         for item, rows in zip(done.work, done.logits, strict=True):
             if item.samples:
                 written += self._advance(item, rows, done)
             elif not item.sequence.completion_tokens:  # else it was preempted, and nobody knows
                 item.sequence.request.sink(Prefilling(self._progress(item.sequence)))
-        if done.work:
-            self.scheduler.computed(done.work, done.seconds)
-            self.meter.count(done.work, written, done.seconds)
+        self.scheduler.share(done.work)
+        self.meter.count(done.work, written, done.seconds)
 
     # -- sequences
 

@@ -8,7 +8,6 @@ preempted: its pages stay in the tree as long as nobody needs them, and it queue
 from __future__ import annotations
 
 import bisect
-import math
 import time
 from collections.abc import Sequence as Several
 from dataclasses import dataclass, field
@@ -18,12 +17,12 @@ from engine.cache.prefix_tree import PrefixTree
 from engine.errors import QueueFull
 from engine.scheduler.budget import Chunks, Pace
 from engine.scheduler.cost import FEW, Load, StepCost
+from engine.scheduler.intervals import Intervals
 from engine.scheduler.kinship import ahead_of, meet
 from engine.scheduler.sequence import Sequence
 
 _FRAGMENT = 16
 """What is left of a step's prompt tokens goes to another prompt only if it is so many."""
-_PATIENCE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class Scheduler:
         self._count = 0
         self._turns = 0
         self._refused: tuple[Sequence, int, int] | None = None
-        self._intervals = _Intervals()
+        self._intervals = Intervals()
 
     # -- coming and going
 
@@ -129,8 +128,8 @@ class Scheduler:
             self._preempt(self.running[-1])
         return plan
 
-    def computed(self, work: Several[Work], seconds: float) -> None:
-        """A step was computed and its drafts were settled: share its pages, learn its cost."""
+    def measured(self, work: Several[Work], seconds: float) -> None:
+        """A step was computed: learn its cost, and whose turn is next."""
         load, prompt, decodes = Load(), 0, False
         for item in work:
             sequence, count = item.sequence, len(item.computes)
@@ -141,9 +140,13 @@ class Scheduler:
                 sequence.turns = self._turns + count
             else:
                 load, decodes = load.decoding(count, item.begin), True
+        self._pace.note(load, seconds, prompt, decodes)
+
+    def share(self, work: Several[Work]) -> None:
+        """The step's drafts were settled: let others have its full pages."""
+        for sequence in (item.sequence for item in work):
             if sequence in self.running:
                 self.tree.advance(sequence.cache, sequence.tokens)
-        self._pace.note(load, seconds, prompt, decodes)
 
     # -- admission
 
@@ -270,24 +273,6 @@ class Scheduler:
 
     def _close(self, sequence: Sequence) -> None:
         self.tree.close(sequence.close(), sequence.tokens)
-
-
-class _Intervals:
-    """Seconds between the ends of requests, smoothed: how soon there will be room in the queue."""
-
-    def __init__(self) -> None:
-        self._last = -math.inf
-        self._mean = 0.0
-
-    def note(self, began: float, now: float) -> None:
-        """A request that began to run then ended now."""
-        seconds = now - max(self._last, began)
-        self._last = now
-        self._mean = seconds if self._mean == 0 else 0.8 * self._mean + 0.2 * seconds
-
-    def expected(self) -> int:
-        """Whole seconds, at least one and at most a minute."""
-        return min(max(math.ceil(self._mean), 1), _PATIENCE)
 
 
 def _drafts(sequence: Sequence, most: int, beside: int) -> tuple[int, ...]:

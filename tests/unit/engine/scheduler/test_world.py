@@ -24,6 +24,7 @@ from engine.types import Ended
 from .world import World, alone
 
 LIMITS = SchedulerLimits(running=3, waiting=5, chunks=Chunks(most=96))
+ENDS = frozenset({7})
 _tokenizers: list[Tokenizer] = []
 
 
@@ -66,7 +67,7 @@ class Traffic(RuleBasedStateMachine):
 
     @initialize(pages=st.integers(2, 24), drafts=st.booleans())
     def begin(self, pages: int, drafts: bool) -> None:
-        self.world = World(_tokenizers[0], pages, LIMITS, Forgetful if drafts else None)
+        self.world = World(_tokenizers[0], pages, LIMITS, Forgetful if drafts else None, ends=ENDS)
         self.cut: set[str] = set()
 
     @rule(
@@ -145,7 +146,7 @@ class Traffic(RuleBasedStateMachine):
             request = asked.request
             length = len(request.prompt.token_ids) + request.sampling.max_tokens
             limit = min(length, world.context, world.tree.capacity + 1)
-            expected = alone(request, limit)
+            expected = alone(request, limit, ENDS)
             if isinstance(asked.end, Ended):
                 assert asked.tokens == expected
                 usage = asked.end.usage

@@ -28,8 +28,6 @@ from engine.text.tokenizer import Tokenizer
 from engine.types import Broke, Emission, Ended, Prefilling, Request, SamplingParams, Started, Wrote
 
 VOCABULARY = 48
-END = 7
-"""Ends a reply."""
 _SPREAD = torch.arange(1, VOCABULARY + 1)
 CONFIG = ModelConfig.from_dict(
     {
@@ -65,7 +63,7 @@ def logits(state: int) -> Tensor:
     return ((_SPREAD * state) % 8191).float() / 1024
 
 
-def alone(request: Request, limit: int) -> list[int]:
+def alone(request: Request, limit: int = 1024, ends: frozenset[int] = frozenset()) -> list[int]:
     """The reply of a request that has the machine to itself."""
     params = request.sampling
     rng = torch.Generator()
@@ -74,7 +72,7 @@ def alone(request: Request, limit: int) -> list[int]:
     state, reply = states(request.prompt.token_ids)[-1], list[int]()
     while len(reply) < min(params.max_tokens, limit - len(request.prompt.token_ids)):
         reply.append(sample(logits(state), params, rng).id)
-        if reply[-1] == END:
+        if reply[-1] in ends:
             break
         state = states(reply[-1:], state)[0]
     return reply
@@ -195,6 +193,7 @@ class World:
         limits: SchedulerLimits | None = None,
         new_drafter: NewDrafter | None = None,
         machine: Machine | None = None,
+        ends: frozenset[int] = frozenset(),
     ) -> None:
         self.machine = machine or Machine()
         self.tree = PrefixTree(LatentPool(CONFIG, pages, "float32"))
@@ -203,7 +202,7 @@ class World:
         self.context = CONFIG.max_position_embeddings
         self.engine = Engine(
             self.runner,
-            TextEnds(tokenizer, frozenset({END})),
+            TextEnds(tokenizer, ends),
             self.context,
             self.scheduler,
             new_drafter,
