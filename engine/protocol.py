@@ -281,6 +281,14 @@ class Ready(msgspec.Struct, frozen=True):
     protocol: int = PROTOCOL
 
 
+class SnapshotOptions(msgspec.Struct, frozen=True):
+    """Where pages of the KV cache are kept for the next start."""
+
+    folder: str
+    max_bytes: Natural = 0
+    """Of all models together; 0: 20 GiB, or a tenth of what is free on the disk."""
+
+
 class LoadRequest(msgspec.Struct, frozen=True):
     """``POST /engine/load``."""
 
@@ -317,6 +325,8 @@ class LoadRequest(msgspec.Struct, frozen=True):
     """Of the KV cache; 0: a full context, at least 1 GiB, at most half of what is free."""
     cache_form: Literal["auto", "float32", "bf16", "int8"] = "auto"
     """How the KV cache keeps latents; auto: as the model computes. int8: about half of bf16."""
+    snapshots: SnapshotOptions | None = None
+    """None: nothing of a conversation is written to disk."""
 
 
 class TierUse(msgspec.Struct, frozen=True):
@@ -354,12 +364,27 @@ class EngineStatus(msgspec.Struct, frozen=True):
     prefill_tokens_per_s: float = 0.0
     decode_tokens_per_s: float = 0.0
     cached_tokens: int = 0
+    """Tokens in the prefix tree, whether or not a sequence holds them."""
     held_pages: int = 0
     """Pages of the KV cache that sequences hold: none while nothing runs."""
     cancelled: int = 0
     """Requests that were stopped since the load."""
     cancel_steps_p99: int = 0
     """Steps between the order to stop and free pages, 99th percentile of the last 1,024."""
+    cache_pages: int = 0
+    """Of 64 tokens each."""
+    cache_pages_used: int = 0
+    """By sequences, or for what may be asked next."""
+    cache_bytes: int = 0
+    """Of all pages. On a processor what was never used takes no memory."""
+    cache_form: str | None = None
+    spilled_pages: int = 0
+    """That left a device and are kept in memory."""
+    snapshot_pages: int = 0
+    """On disk, of all models."""
+    snapshot_bytes: int = 0
+    snapshot_error: str | None = None
+    """Why no more pages are written to disk."""
     bound_prefill_tokens_per_s: float = 0.0
     """What the processor's arithmetic allows for this model; 0: not known."""
     bound_decode_tokens_per_s: float = 0.0

@@ -12,7 +12,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.config import ModelConfig
@@ -64,6 +66,11 @@ class LatentPool:
         return self.data.stride(0) * self.data.element_size()
 
     @property
+    def row_bytes(self) -> int:
+        """Of one token in all layers."""
+        return self.page_bytes // PAGE_TOKENS
+
+    @property
     def free(self) -> int:
         """Pages that nobody has."""
         return self.pages - self._touched + len(self._given)
@@ -90,6 +97,29 @@ class LatentPool:
     def copy(self, source: int, to: int, tokens: int) -> None:
         """Copy the first `tokens` rows of a page, in all layers."""
         self.data[to, :, :tokens] = self.data[source, :, :tokens]
+
+    def dump(self, page: int, tokens: int) -> NDArray[np.uint8]:
+        """A copy of a page's first `tokens` rows in all layers, bytes [layers * tokens * row].
+
+        Any thread, for a page that nobody writes to.
+        """
+        rows = self.data[page, :, :tokens].view(torch.uint8)  # [layers, tokens, row bytes]
+        copy = torch.empty(rows.shape, dtype=torch.uint8)
+        copy.copy_(rows)
+        raw: NDArray[np.uint8] = copy.flatten().numpy()
+        return raw
+
+    def fill(self, page: int, tokens: int, raw: NDArray[np.uint8]) -> None:
+        """The opposite, for a page that nobody reads."""
+        rows = self.data[page, :, :tokens].view(torch.uint8)  # [layers, tokens, row bytes]
+        rows.copy_(torch.from_numpy(raw).view(rows.shape))
+
+    def in_place(self, page: int, tokens: int) -> NDArray[np.uint8] | None:
+        """The bytes that `fill` would fill, if they are without gaps in the processor's memory."""
+        if tokens < PAGE_TOKENS or self.data.device.type != "cpu":
+            return None
+        raw: NDArray[np.uint8] = self.data[page].view(torch.uint8).flatten().numpy()
+        return raw
 
     def free_pages(self) -> set[int]:
         """Those that nobody has, one by one: for checks."""

@@ -3,17 +3,20 @@
 A node is a page; the path to it spells the tokens that its latents depend on. Full pages are shared
 by the sequences that run through them; of a page that agrees in part a copy is made, so nobody
 writes where another reads. What no sequence holds goes when pages run short, the longest unused
-first and ends before beginnings.
+first and ends before beginnings; an archive may keep it and give it back.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from engine.cache.archive import PageArchive
 from engine.cache.latent_pool import PAGE_TOKENS, LatentPool, PagedCache, page_count
+from engine.cache.snapshot import StoredPage, chain_key
 from engine.errors import ResourceError
 
 _GONE = -1
@@ -22,12 +25,14 @@ _GONE = -1
 class Node:
     """One page: ``tokens`` after those of ``parent``; 64, or fewer and then without children."""
 
-    __slots__ = ("children", "locks", "page", "parent", "serial", "tokens", "used")
+    __slots__ = ("children", "key", "locks", "page", "parent", "serial", "tokens", "used")
 
     def __init__(
-        self, tokens: tuple[int, ...], page: int, parent: Node | None, serial: int
+        self, tokens: tuple[int, ...], page: int, parent: Node | None, serial: int, key: bytes
     ) -> None:
         self.tokens = tokens
+        self.key = key
+        """Of the tokens and all before them; see :func:`engine.cache.snapshot.chain_key`."""
         self.page = page
         self.parent = parent
         self.children: dict[tuple[int, ...], Node] = {}
@@ -36,15 +41,22 @@ class Node:
         self.used = 0
         self.serial = serial
 
+    @property
+    def stored(self) -> StoredPage:
+        """What the archive calls it."""
+        assert self.parent is not None
+        return StoredPage(self.parent.key, self.key, self.tokens)
+
 
 class PrefixTree:
     """All pages of a pool by their tokens. Engine thread only, but for ``tokens``."""
 
-    def __init__(self, pool: LatentPool) -> None:
+    def __init__(self, pool: LatentPool, archive: PageArchive | None = None) -> None:
         self.pool = pool
+        self.archive = archive
         self.tokens = 0
         """Tokens cached. A number of its own, for other threads read it while nodes change."""
-        self._root = Node((), _GONE, None, 0)
+        self._root = Node((), _GONE, None, 0, archive.root if archive is not None else b"")
         self._paths: dict[PagedCache, list[Node]] = {}
         """Of each open sequence: the nodes of its shared pages."""
         self._unlocked = 0
@@ -52,6 +64,7 @@ class PrefixTree:
         """A heap of what may go, by time of use. Entries may be out of date."""
         self._serials = itertools.count(1)
         self._clock = itertools.count(1)
+        self._guard = archive.guard if archive is not None else threading.Lock()
 
     @property
     def capacity(self) -> int:
@@ -96,28 +109,39 @@ class PrefixTree:
         """Keep what was computed, the last partial page too, and let go of it."""
         self.advance(cache, tokens)
         rest = cache.length - cache.shared * PAGE_TOKENS
+        path = self._paths.pop(cache)
+        keep = list(path)
         if rest:
             page = cache.pages[cache.shared]
             key = tuple(tokens[cache.length - rest : cache.length])
-            parent = self._end(cache)
+            parent = path[-1] if path else self._root
             known = next((n for n in parent.children.values() if n.tokens[:rest] == key), None)
             if known is None:
                 del cache.pages[cache.shared]
                 known = self._insert(parent, key, page)
             self._touch(known)
+            keep.append(known)
         for page in cache.pages[cache.shared :]:
-            self.pool.give(page)
+            self.give(page)
         now = next(self._clock)
-        for node in reversed(self._paths.pop(cache)):
+        for node in reversed(path):
             node.used = now
             self._unlock(node)
+        if self.archive is not None and keep:
+            self.archive.keep(keep)
         cache.pages = []
         cache.length = cache.shared = 0
 
     def clear(self) -> None:
-        """Forget everything that no sequence holds."""
-        while self._unlocked:
-            self.pool.give(self._evict())
+        """Forget everything that no sequence holds; what is in the archive stays there."""
+        for node in [n for n in self._nodes() if not n.locks][::-1]:  # ends before beginnings
+            self.give(self._remove(node))
+
+    def shut(self, seconds: float) -> None:
+        """Before the model goes: let the archive finish, for at most so long; forget the rest."""
+        if self.archive is not None:
+            self.archive.close(seconds)
+        self.clear()
 
     # -- the source of sequences' pages
 
@@ -141,19 +165,37 @@ class PrefixTree:
             begin = cache.shared * PAGE_TOKENS
             key = tuple(tokens[begin : min(begin + PAGE_TOKENS, usable)])
             node = self._end(cache).children.get(key)
-            if node is None or len(key) < PAGE_TOKENS:
+            if len(key) < PAGE_TOKENS or (node is None and not self._restore(cache, tokens)):
                 break
-            self._adopt(cache, node)
+            if node is not None:
+                self._adopt(cache, node)
         self._copy_part(cache, key)
+
+    def _restore(self, cache: PagedCache, tokens: Sequence[int]) -> bool:
+        """Go on through full pages of the archive. False if it does not have the next."""
+        if self.archive is None:
+            return False
+        chain: list[StoredPage] = []
+        parent, room = self._end(cache).key, self.room
+        for begin in range(cache.shared * PAGE_TOKENS, len(tokens) - PAGE_TOKENS, PAGE_TOKENS):
+            part = tuple(tokens[begin : begin + PAGE_TOKENS])
+            key = chain_key(parent, part)
+            if len(chain) == room or not self.archive.has(key):
+                break
+            chain.append(StoredPage(parent, key, part))
+            parent = key
+        pages = [self.take() for _ in chain]
+        right = self.archive.load(chain, pages) if chain else 0
+        for stored, page in zip(chain[:right], pages[:right], strict=True):
+            self._adopt(cache, self._insert(self._end(cache), stored.tokens, page))
+        for page in pages[right:]:
+            self.give(page)
+        return right > 0
 
     def _adopt(self, cache: PagedCache, node: Node) -> None:
         """Go on through a full node; a page of the cache's own in that place is given back."""
-        at = cache.shared
-        if at == len(cache.pages):
-            cache.pages.append(node.page)
-        elif cache.pages[at] != node.page:
-            self.pool.give(cache.pages[at])
-            cache.pages[at] = node.page
+        if cache.pages[cache.shared : cache.shared + 1] != [node.page]:
+            self._own(cache, node.page)
         self._lock(node)
         node.used = next(self._clock)
         self._paths[cache].append(node)
@@ -168,20 +210,49 @@ class PrefixTree:
             if (common := _common(node.tokens, key)) > most:
                 best, most = node, common
         if best is None:
+            self._restore_part(cache, key, most)
             return
-        self._lock(best)  # or making room for the copy might take it away
-        if len(cache.pages) > cache.shared or self.room:
+        self._lock(best)  # or making room might take it away
+        owns = len(cache.pages) > cache.shared
+        if not self._restore_part(cache, key, most) and (owns or self.room):
             cache.reserve(begin + most)
             self.pool.copy(best.page, cache.pages[cache.shared], most)
             cache.length = begin + most
         self._unlock(best)
         self._touch(best)
 
+    def _restore_part(self, cache: PagedCache, key: tuple[int, ...], most: int) -> bool:
+        """The same from the archive, if a page there agrees in more than `most` tokens."""
+        if self.archive is None or not self.room or most >= len(key):
+            return False
+        near = [
+            (_common(page.tokens, key), page) for page in self.archive.after(self._end(cache).key)
+        ]
+        for common, stored in sorted(near, key=lambda each: -each[0]):
+            if common <= most:
+                return False
+            page = self.take()
+            if self.archive.load([stored], [page]):
+                self._own(cache, page)
+                cache.length = cache.shared * PAGE_TOKENS + common
+                return True
+            self.give(page)
+        return False
+
+    def _own(self, cache: PagedCache, page: int) -> None:
+        """Put a page behind the shared ones, in place of what may be there."""
+        if len(cache.pages) > cache.shared:
+            self.give(cache.pages[cache.shared])
+            cache.pages[cache.shared] = page
+        else:
+            cache.pages.append(page)
+
     def _insert(self, parent: Node, key: tuple[int, ...], page: int) -> Node:
         """A new node; what it makes superfluous goes."""
         for node in [n for n in parent.children.values() if n.tokens == key[: len(n.tokens)]]:
-            self.pool.give(self._remove(node))
-        node = Node(key, page, parent, next(self._serials))
+            self.give(self._remove(node))
+        name = chain_key(parent.key, key) if self.archive is not None else b""
+        node = Node(key, page, parent, next(self._serials), name)
         parent.children[key] = node
         self._unlocked += 1
         self.tokens += len(key)
@@ -193,7 +264,8 @@ class PrefixTree:
         del node.parent.children[node.tokens]
         self._unlocked -= 1
         self.tokens -= len(node.tokens)
-        page, node.page = node.page, _GONE
+        with self._guard:
+            page, node.page = node.page, _GONE
         return page
 
     def _lock(self, node: Node) -> None:
@@ -222,6 +294,8 @@ class PrefixTree:
         while not _valid(entry := heapq.heappop(self._leaves)):
             pass
         node = entry[2]
+        if self.archive is not None:
+            self.archive.leaving(node)
         page = self._remove(node)
         assert node.parent is not None
         self._offer(node.parent)

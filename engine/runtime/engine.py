@@ -47,6 +47,8 @@ class _Done:
         return sum(len(item.computes) for item in self.work)
 
 
+_LAST_WRITES_S = 3.0
+"""For pages that are not on disk yet when the model goes; most are written long before."""
 _NOTHING = _Done([], [], 0.0)
 
 
@@ -133,7 +135,7 @@ class Engine:
 
     def close(self) -> None:
         """Free model and caches."""
-        self.tree.clear()
+        self.tree.shut(_LAST_WRITES_S)
         self._runner.close()
 
     # -- the three stations

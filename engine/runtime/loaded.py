@@ -12,6 +12,7 @@ from engine.experts.accelerator import find_accelerator
 from engine.placement.footprint import Footprint
 from engine.protocol import EngineStatus, ExpertReport, HeatWindow, RequestTrace, WeightForm
 from engine.runtime.bounds import Bounds, Rates, bounds
+from engine.runtime.caching import cache_use
 from engine.runtime.engine import Engine
 from engine.runtime.routes import expert_report, tier_uses
 from engine.types import LoadedText
@@ -57,10 +58,10 @@ class Loaded:
             waiting=len(scheduler.waiting),
             prefill_tokens_per_s=meter.prefill_tokens_per_s,
             decode_tokens_per_s=meter.decode_tokens_per_s,
-            cached_tokens=self.engine.tree.tokens,
             held_pages=self.engine.tree.pool.pages - self.engine.tree.room,
             cancelled=self.engine.cancels.total,
             cancel_steps_p99=self.engine.cancels.p99,
+            **cache_use(self.engine.tree),
             gpu_bytes=gpu_used,
             gpu_total_bytes=gpu_total,
             bound_prefill_tokens_per_s=self.bounds.prefill,

@@ -9,6 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest import TestCase
 
 import pytest
 import torch
@@ -16,14 +19,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from engine.cache.archive import PageArchive
+from engine.cache.host_store import HostStore
 from engine.cache.latent_pool import PAGE_TOKENS, LatentPool, PagedCache
 from engine.cache.prefix_tree import PrefixTree
+from engine.cache.snapshot import SnapshotFolder
 from engine.errors import ResourceError
 from tests.unit.engine.cache.configs import config
 
 LAYERS = 2
 SHAPE = config(layers=LAYERS, rank=2, rope=2)
 LIMIT = 5 * PAGE_TOKENS
+ROOT = bytes(16)
 
 
 def tree_of(pages: int) -> PrefixTree:
@@ -90,10 +97,20 @@ TOKENS = st.lists(
 class Trees(RuleBasedStateMachine):
     """Sequences open, compute, draft, adopt and close; pages run out all the time."""
 
+    pages = 9
+
     def __init__(self) -> None:
         super().__init__()
-        self.tree = tree_of(9)
+        self.tree = self.new_tree()
         self.open: list[tuple[PagedCache, list[int]]] = []
+
+    def new_tree(self) -> PrefixTree:
+        return tree_of(self.pages)
+
+    def close_all(self) -> None:
+        for cache, tokens in self.open:
+            self.tree.close(cache, tokens)
+        self.open.clear()
 
     @precondition(lambda self: len(self.open) < 4)
     @rule(tokens=TOKENS)
@@ -166,17 +183,68 @@ class Trees(RuleBasedStateMachine):
     def forget(self) -> None:
         self.tree.clear()
         if not self.open:
-            assert (self.tree.tokens, self.tree.pool.free) == (0, 9)
+            assert (self.tree.tokens, self.tree.pool.free) == (0, self.pages)
 
     @invariant()
     def holds(self) -> None:
+        if self.tree.archive is not None:
+            assert self.tree.archive.flush(60)  # or what is found would depend on time
         self.tree.check_integrity()
         for cache, tokens in self.open:
             check(cache, tokens)
 
 
-TestTrees = Trees.TestCase
-TestTrees.settings = settings(max_examples=50, stateful_step_count=25, deadline=None)
+class SpillingTrees(Trees):
+    """The same with a store in memory that forgets, too."""
+
+    def new_tree(self) -> PrefixTree:
+        pool = LatentPool(SHAPE, self.pages, "float32")
+        return PrefixTree(pool, PageArchive(pool, ROOT, HostStore(5 * pool.page_bytes + 1)))
+
+    def teardown(self) -> None:
+        self.tree.shut(0)
+
+
+class StoringTrees(Trees):
+    """The same with files, and restarts."""
+
+    def __init__(self) -> None:
+        self.folder = TemporaryDirectory()
+        super().__init__()
+
+    def new_tree(self) -> PrefixTree:
+        pool = LatentPool(SHAPE, self.pages, "float32")
+        disk = SnapshotFolder(Path(self.folder.name), ROOT, 12 * pool.page_bytes)
+        return PrefixTree(pool, PageArchive(pool, ROOT, disk=disk))
+
+    @rule(tokens=TOKENS)
+    def restart(self, tokens: list[int]) -> None:
+        self.close_all()
+        self.begin(tokens)
+        cache, _ = self.open[0]
+        if -(-len(tokens) // PAGE_TOKENS) <= self.pages:
+            compute(cache, tokens, len(tokens))
+        self.close_all()
+        self.tree.shut(60)
+        self.tree = self.new_tree()
+        assert known(self.tree, [*tokens, 3]) == len(tokens), "the last used is on disk"
+
+    def teardown(self) -> None:
+        self.tree.shut(60)
+        assert self.tree.archive is not None and self.tree.archive.use.error is None
+        self.folder.cleanup()
+
+
+def case(machine: type[Trees], examples: int) -> type[TestCase]:
+    machine.TestCase.settings = settings(
+        max_examples=examples, stateful_step_count=25, deadline=None
+    )
+    return machine.TestCase
+
+
+TestTrees = case(Trees, 50)
+TestSpillingTrees = case(SpillingTrees, 20)
+TestStoringTrees = case(StoringTrees, 8)
 
 
 def test_nothing_is_computed_twice() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
@@ -14,8 +15,8 @@ from engine.cache.prefix_tree import PrefixTree
 from engine.errors import ResourceError
 from engine.model.deepseek import Model
 from engine.model.loader import load_model
-from engine.protocol import LoadRequest
-from engine.runtime.caching import new_tree
+from engine.protocol import LoadRequest, SnapshotOptions
+from engine.runtime.caching import cache_use, new_tree
 from engine.runtime.engine import Engine, TextEnds
 from engine.text.chat_template import Prompt
 from engine.text.tokenizer import Tokenizer
@@ -118,3 +119,47 @@ def test_a_load_request_decides_form_and_size(bench: Bench) -> None:
     assert (tree.pool.form, tree.pool.data.dtype) == ("int8", torch.uint8)
     with pytest.raises(ResourceError, match="cache_too_small"):
         new_tree(bench.model, LoadRequest(path, cache_bytes=one), bench.folder, CONTEXT)
+
+
+@pytest.mark.parametrize("form", ["float32", "int8"])
+def test_a_restart_goes_on_from_disk_and_says_the_same(
+    bench: Bench, tmp_path: Path, form: LatentForm
+) -> None:
+    turns = [BRANCHES[0], [*BRANCHES[0], 9, 8, 7, *range(100, 180)], BRANCHES[1]]
+    cold = [tokens(ask(bench.engine(form=form), ids)[0]) for ids in turns]
+    assert len({tuple(t) for t in cold}) == 3, "or the comparison would be blind"
+
+    def start() -> Engine:
+        snapshots = SnapshotOptions(str(tmp_path / "pages"), 1 << 30)
+        request = LoadRequest(str(bench.folder), cache_form=form, snapshots=snapshots)
+        tree = new_tree(bench.model, request, bench.folder, CONTEXT)
+        return Engine(Runner(bench.model), bench.text, CONTEXT, tree=tree)
+
+    engine = start()
+    assert tokens(ask(engine, turns[0])[0]) == cold[0]
+    engine.tree.shut(30)
+    facts = cache_use(engine.tree)
+    assert (facts["cached_tokens"], facts["cache_pages_used"]) == (0, 0)
+    assert (facts["snapshot_pages"], facts["snapshot_error"]) == (4, None)
+    for i, known in enumerate((204, 205, 200)):  # all but the last; a longer one; a branch
+        engine = start()
+        heard = ask(engine, turns[i])[0]
+        assert (cached(heard), tokens(heard)) == (known, cold[i])
+        engine.tree.shut(30)
+    for file in (tmp_path / "pages").iterdir():
+        file.write_bytes(file.read_bytes()[:-1])
+    engine = start()
+    heard = ask(engine, turns[1])[0]
+    assert (cached(heard), tokens(heard)) == (0, cold[1]), "damaged ones are not believed"
+    engine.tree.shut(30)
+
+
+def test_another_way_of_computing_is_another_model(bench: Bench, tmp_path: Path) -> None:
+    choices = [{}, {"dense": "int8"}, {"mode": "fast"}, {"deferred_experts": 1}, {}]
+    for choice, known in zip(choices, (0, 0, 0, 0, 199), strict=True):
+        raw = {"path": str(bench.folder), "snapshots": {"folder": str(tmp_path)}} | choice
+        request = msgspec.convert(raw, LoadRequest)
+        tree = new_tree(bench.model, request, bench.folder, CONTEXT)
+        engine = Engine(Runner(bench.model), bench.text, CONTEXT, tree=tree)
+        assert cached(ask(engine, PREFIX)[0]) == known
+        tree.shut(30)
