@@ -30,6 +30,8 @@ _MAGIC = b"SLNPAGE1"
 _HEAD = struct.Struct("<8s16s16s16sIQ")
 """Magic, root, parent's key, key, tokens, bytes of latents. Then digest, int32 tokens, latents."""
 _DIGEST_BYTES = 32
+FILE_OVERHEAD = _HEAD.size + _DIGEST_BYTES + 4 * 64
+"""Bytes of a full page's file beside its latents."""
 _NAME = re.compile(r"([0-9a-f]{32})-([0-9a-f]{32})-([1-9]\d?)\.page")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.(\d+)\.tmp")
 _USUAL_BYTES = 20 << 30

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.cache.latent_pool import LatentPool
-from engine.cache.snapshot import SnapshotFolder, StoredPage
+from engine.cache.snapshot import FILE_OVERHEAD, SnapshotFolder, StoredPage
 
 log = logging.getLogger("engine")
 _LOOSE_BYTES = 256 << 20
@@ -65,10 +65,7 @@ class SnapshotWriter:
 
     def keep(self, path: Sequence[HeldPage]) -> None:
         """Write what is not there yet of a sequence's pages, the first first."""
-        for held in path:
-            if not self._folder.has(held.key):
-                self._push(partial(self._write_held, held))
-        self._push(partial(self._folder.touch, [held.key for held in path]))
+        self._push(partial(self._write_path, path))
 
     def leaving(self, held: HeldPage) -> None:
         """The pool is about to lose a page."""
@@ -128,9 +125,18 @@ class SnapshotWriter:
                 self._jobs.append(job)
                 self._changed.notify_all()
 
+    def _write_path(self, path: Sequence[HeldPage]) -> None:
+        path = path[: self._folder.max_bytes // (self._pool.page_bytes + FILE_OVERHEAD)]
+        keys = [held.key for held in path]
+        self._folder.touch(keys)  # or what is written now might drive out what it continues
+        for held in path:
+            if self._closing:
+                return
+            if not self._folder.has(held.key):
+                self._write_held(held)
+        self._folder.touch(keys)
+
     def _write_held(self, held: HeldPage) -> None:
-        if self._folder.has(held.key):
-            return
         with self._guard:
             if held.page < 0:
                 return

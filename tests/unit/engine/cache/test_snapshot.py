@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from engine.cache import snapshot
 from engine.cache.fingerprint import fingerprint
 from engine.cache.latent_pool import LatentPool
-from engine.cache.snapshot import SnapshotFolder, StoredPage, chain_key
+from engine.cache.snapshot import FILE_OVERHEAD, SnapshotFolder, StoredPage, chain_key
 from engine.cache.writer import SnapshotWriter
 from engine.tiny import write_tiny
 from tests.unit.engine.cache.configs import config
@@ -177,10 +177,10 @@ POOL = LatentPool(config(), 8, "float32")
 
 
 class Held:
-    def __init__(self, number: int) -> None:
-        self.tokens = (number,)
+    def __init__(self, number: int, count: int = 1, parent: bytes = ROOT) -> None:
+        self.tokens = (number,) * count
         self.page = number
-        self.stored = page(number)
+        self.stored = page(*self.tokens, parent=parent)
         self.key = self.stored.key
 
 
@@ -207,6 +207,18 @@ def test_a_full_disk_stops_the_writing_and_is_told(
     assert [f.name[-7:] for f in stored.folder.iterdir()] == ["-1.page"], "nothing half written"
     into = bytearray(POOL.row_bytes)
     assert stored.read(Held(1).stored, memoryview(into)), "what is there can still be read"
+
+
+def test_of_what_is_too_long_the_beginning_is_kept(tmp_path: Path) -> None:
+    stored = SnapshotFolder(tmp_path, ROOT, int(2.5 * (POOL.page_bytes + FILE_OVERHEAD)))
+    writer = SnapshotWriter(POOL, stored, threading.Lock())
+    path: list[Held] = []
+    for i in range(4):
+        path.append(Held(i, 64, path[-1].key if path else ROOT))
+    for _ in range(2):
+        writer.keep(path)
+    writer.close(30)
+    assert [stored.has(held.key) for held in path] == [True, True, False, False]
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
