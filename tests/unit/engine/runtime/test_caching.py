@@ -133,7 +133,7 @@ def test_a_restart_goes_on_from_disk_and_says_the_same(
         snapshots = SnapshotOptions(str(tmp_path / "pages"), 1 << 30)
         request = LoadRequest(str(bench.folder), cache_form=form, snapshots=snapshots)
         tree = new_tree(bench.model, request, bench.folder, CONTEXT)
-        return Engine(Runner(bench.model), bench.text, CONTEXT, tree=tree)
+        return engine_of(bench.model, bench.text, CONTEXT, tree=tree)
 
     engine = start()
     assert tokens(ask(engine, turns[0])[0]) == cold[0]
@@ -160,6 +160,6 @@ def test_another_way_of_computing_is_another_model(bench: Bench, tmp_path: Path)
         raw = {"path": str(bench.folder), "snapshots": {"folder": str(tmp_path)}} | choice
         request = msgspec.convert(raw, LoadRequest)
         tree = new_tree(bench.model, request, bench.folder, CONTEXT)
-        engine = Engine(Runner(bench.model), bench.text, CONTEXT, tree=tree)
+        engine = engine_of(bench.model, bench.text, CONTEXT, tree=tree)
         assert cached(ask(engine, PREFIX)[0]) == known
         tree.shut(30)
