@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from engine.scheduler.cost import FEW, Load, StepCost
 
-SLOWDOWN = 2.2
+SLOWDOWN = 2.0
 """How much longer than without prompts a step may take while a reply is being written."""
 LEAST = 8
 """Prompt tokens of a step where nothing is known, or where waiting has earned one."""

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 FEW = 8
 """Tokens up to which a step counts as one of few."""
-_FORGET = 0.97
-_ANCHOR = 0.01
-"""How much earlier costs weigh where steps are too alike to tell their parts apart."""
-_DOUBT = 0.3
-"""Relative error of what was expected from which a step counts for less."""
+_FORGET = 0.998
+"""What parts cost beside each other is the model's and the machine's, so it is kept for long."""
+_PRIOR = 3.0
+"""Measured steps that the first guess weighs as much as."""
 _TRUST = 4
+_FOLLOW = 0.1
+"""How quickly a change of the machine's pace is followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,16 @@ class Load:
 
 
 class StepCost:
-    """Seconds of a step by its load. Engine thread only."""
+    """Seconds of a step by its load. Engine thread only.
+
+    The machine's pace, by which all costs grow and shrink together, is what steps without prompts
+    tell; what these were held up by would else look like a cost of some part.
+    """
 
     def __init__(self) -> None:
         self._few = _Fit(3)
         self._many = _Fit(4)
+        self._pace = 1.0
 
     @property
     def known(self) -> bool:
@@ -54,16 +60,21 @@ class StepCost:
 
     def note(self, load: Load, seconds: float) -> None:
         """A step was measured."""
-        if load.tokens and seconds > 0 and math.isfinite(seconds):
-            fit, other = self._fits(load)
-            if not fit.count:
-                fit.begin(_parts(load), seconds, other)
-            fit.note(_parts(load), seconds)
+        if not load.tokens or seconds <= 0 or not math.isfinite(seconds):
+            return
+        fit, other = self._fits(load)
+        parts = _parts(load)
+        if not fit.count:
+            fit.begin(parts, seconds / self._pace, other)
+        elif load.tokens <= FEW and not load.spans and fit.count > _TRUST:
+            ratio = seconds / max(self.seconds(load), 1e-9)
+            self._pace *= min(max(ratio, 0.5), 2.0) ** _FOLLOW
+        fit.note(parts, seconds / self._pace)
 
     def seconds(self, load: Load) -> float:
         """What is expected; 0 before anything is known."""
         fit, other = self._fits(load)
-        return (fit if fit.count else other).seconds(_parts(load))
+        return self._pace * (fit if fit.count else other).seconds(_parts(load))
 
     def most(self, load: Load, depth: int, bound: float, limit: int) -> int:
         """The largest chunk up to ``limit``, after ``depth`` tokens, that may join ``load`` so that
@@ -84,7 +95,8 @@ class StepCost:
         reach = tokens * (begin + end + 1) // 2
         mean_end = begin + min(chunk, tokens) / 2 + tokens / 2
         fit = self._many if self._many.count else self._few
-        return fit.seconds((float(chunks), float(tokens), float(reach), chunks * mean_end))
+        parts = float(chunks), float(tokens), float(reach), chunks * mean_end
+        return self._pace * fit.seconds(parts)
 
     def _fits(self, load: Load) -> tuple[_Fit, _Fit]:
         """Of its own kind, and of the other."""
@@ -113,36 +125,42 @@ def _parts(load: Load) -> _Parts:
 class _Fit:
     """Least squares of relative errors with forgetting; no cost is negative.
 
-    Where the steps do not tell two parts apart, each keeps the cost that it had. What took far
-    longer or shorter than expected counts for less (Huber).
+    Where the steps do not tell two parts apart, the first guess does. A step that something held up
+    counts for little, because errors are taken relative to what was measured.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.count = 0
         self._costs = [0.0] * size
+        self._guess = [0.0] * size
+        self._weight = 0.0
         self._squares = [[0.0] * size for _ in range(size)]
         self._moments = [0.0] * size
         self._stale = False
 
     def begin(self, parts: _Parts, seconds: float, other: _Fit) -> None:
-        """A first guess: positions cost what they cost the other kind, the rest is the tokens'."""
-        self._costs[2] = min(other._costs[2], seconds / 2 / max(parts[2], 1.0))
-        self._costs[1] = (seconds - self._costs[2] * parts[2]) / parts[1]
+        """A first guess: positions cost what they cost the other kind, the rest is the tokens'.
+
+        Of few tokens, being a step takes as much as they do.
+        """
+        reach = min(other._costs[2], seconds / 2 / max(parts[2], 1.0))
+        rest = seconds - reach * parts[2]
+        fixed = rest / 2 if self.size == 3 else 0.0
+        guess = fixed, (rest - fixed) / parts[1], reach, 0.0
+        self._guess = list(guess[: self.size])
+        self._costs = list(self._guess)
 
     def note(self, parts: _Parts, seconds: float) -> None:
-        scale, weight = seconds, 1.0
-        if self.count >= _TRUST:
-            scale = max(self.seconds(parts), 1e-9)
-            weight = min(1.0, _DOUBT / max(abs(seconds / scale - 1), 1e-9))
         self.count += 1
         self._stale = True
-        x = [part / scale for part in parts]
+        self._weight = self._weight * _FORGET + 1
+        x = [part / seconds for part in parts]
         for i in range(self.size):
             row = self._squares[i]
             for j in range(self.size):
-                row[j] = row[j] * _FORGET + weight * x[i] * x[j]
-            self._moments[i] = self._moments[i] * _FORGET + weight * x[i] * seconds / scale
+                row[j] = row[j] * _FORGET + x[i] * x[j]
+            self._moments[i] = self._moments[i] * _FORGET + x[i]
 
     def seconds(self, parts: _Parts) -> float:
         if self._stale:
@@ -155,10 +173,10 @@ class _Fit:
         free = [i for i in range(self.size) if self._squares[i][i] > 0]
         costs = [0.0] * self.size
         while free:
-            anchors = [_ANCHOR * self._squares[i][i] for i in free]
+            anchors = [_PRIOR / self._weight * self._squares[i][i] for i in free]
             table = [
                 [self._squares[i][j] + (anchor if i == j else 0.0) for j in free]
-                + [self._moments[i] + anchor * self._costs[i]]
+                + [self._moments[i] + anchor * self._guess[i]]
                 for i, anchor in zip(free, anchors, strict=True)
             ]
             found = _solved(table)
