@@ -17,7 +17,7 @@ from app.agent.patience import Patience
 from app.agent.prompts import title_of
 from app.agent.run import Run, Tools
 from app.backends.base import Backend
-from app.errors import RequestError, StoreError
+from app.errors import RequestError, StoreError, ToolError
 from app.settings import Settings
 from app.state import ConversationState, Turn
 from app.store.journal import Journal
@@ -35,7 +35,7 @@ class Conversations:
     """Turns user actions into events and runs. At most one run a conversation.
 
     Commands raise RequestError (``no_conversation``, ``no_turn``, ``busy``, ``empty_message``,
-    ``not_resumable``, ``not_waiting``) and StoreError.
+    ``not_resumable``, ``not_waiting``, and what steering says) and StoreError.
     """
 
     def __init__(
@@ -94,11 +94,35 @@ class Conversations:
         title = "" if state.title else title_of(text)
         return self._begin(state, state.selected, text, settings, unattended, title)
 
-    def regenerate(self, conversation: str, turn: str) -> str:
-        """Answer the same message again, on a branch of its own."""
+    def regenerate(
+        self, conversation: str, turn: str, settings: ev.RunSettings | None = None
+    ) -> str:
+        """Answer the same message again, on a branch of its own, perhaps with other settings."""
         state = self._idle(conversation)
         old = _turn(state, turn)
-        return self._begin(state, old.parent, old.text, old.settings)
+        return self._begin(state, old.parent, old.text, settings or old.settings)
+
+    def fork(
+        self,
+        conversation: str,
+        turn: str,
+        steps: int,
+        settings: ev.RunSettings | None = None,
+        paused: bool = False,
+    ) -> str:
+        """Go on from a turn's first ``steps`` steps on a branch of its own; the new turn's id.
+
+        ``paused``: it waits before its first step, so that what was can be edited.
+        """
+        state = self._idle(conversation)
+        old = _turn(state, turn)
+        if not 0 <= steps <= len(old.steps) or not all(s.ended for s in old.steps[:steps]):
+            raise RequestError("no_step", f"this turn has no {steps} finished steps")
+        fork = ev.Fork(turn, steps)
+        made = self._begin(state, old.parent, old.text, settings or old.settings, fork=fork)
+        if paused:
+            self._runs[conversation][0].gate.asked = True
+        return made
 
     def edit(self, conversation: str, turn: str, text: str) -> str:
         """Ask something else in a turn's place, on a branch of its own."""
@@ -142,6 +166,80 @@ class Conversations:
     def decide(self, conversation: str, call: str, decision: ev.Decision, reason: str) -> None:
         self._desk.answer(conversation, call, Answer(decision, reason))
 
+    # -- steering -----------------------------------------------------------------------------
+
+    def pause(self, conversation: str) -> None:
+        """Pause the run at the next place where it can. Raises RequestError ``not_running``."""
+        run = self._running(conversation)
+        run.emit(ev.PauseAsked(), run.span)
+        run.gate.asked = True
+
+    def proceed(self, conversation: str, mode: ev.GoMode) -> None:
+        """Let a run go on, ``step``: to its next step. Raises RequestError ``not_paused``."""
+        run = self._paused(conversation)
+        run.emit(ev.Continued(mode), run.span)
+        run.gate.open(mode)
+
+    def set_breakpoints(self, conversation: str, points: tuple[ev.Breakpoint, ...]) -> None:
+        self._journal.append(conversation, ev.BreakpointsSet(points))
+
+    def queue(self, conversation: str, text: str) -> None:
+        """Tell the model something before its next step. Raises RequestError ``not_running``."""
+        if not text.strip():
+            raise RequestError("empty_message", "there is nothing to send")
+        run = self._running(conversation)
+        run.emit(ev.MessageQueued(secrets.token_hex(6), text), run.span)
+
+    def edit_call(self, conversation: str, call: str, arguments: str) -> None:
+        """Change a call that has not begun. Raises RequestError ``too_late``, ``bad_arguments``."""
+        run = self._running(conversation)
+        turn = _turn(run.state, run.turn)
+        tools = turn.steps[-1].tools if turn.steps else ()
+        tool = next((one for one in tools if one.call == call), None)
+        if tool is None or tool.started or tool.status is not None:
+            raise RequestError("too_late", f"the call {call} does not wait any more")
+        try:
+            run.parse(tool.name, arguments)
+        except ToolError as error:
+            raise RequestError("bad_arguments", error.message) from None
+        run.emit(ev.ArgumentsEdited(call, arguments), run.span)
+
+    def edit_result(self, conversation: str, call: str, result: str) -> None:
+        """Change a result in a paused run. Raises RequestError ``not_paused``, ``no_call``."""
+        run = self._paused(conversation)
+        for step in _turn(run.state, run.turn).steps:
+            if any(tool.call == call and tool.status is not None for tool in step.tools):
+                run.emit(ev.ResultEdited(call, result), step.span)
+                return
+        raise RequestError("no_call", f"there is no result of a call {call!r} in this run")
+
+    def edit_reasoning(self, conversation: str, step: str, text: str) -> None:
+        """Change what was thought: in a finished reply while the run is paused, or in the one that
+        is being written, which then begins anew from there. Raises RequestError ``not_paused``,
+        ``no_step``.
+        """
+        run = self._running(conversation)
+        found = next((s for s in _turn(run.state, run.turn).steps if s.span == step), None)
+        if found is None or found.call is None:
+            raise RequestError("no_step", f"there is no step {step!r} in this run")
+        if found.call.ended:
+            run = self._paused(conversation)
+        else:
+            run.redirected = text
+        run.emit(ev.ReasoningEdited(step, text), step)
+
+    def _running(self, conversation: str) -> Run:
+        run, _ = self._runs.get(conversation, (None, None))
+        if run is None:
+            raise RequestError("not_running", "no run goes on in this conversation")
+        return run
+
+    def _paused(self, conversation: str) -> Run:
+        run = self._running(conversation)
+        if not run.gate.paused:
+            raise RequestError("not_paused", "the run is not paused", "pause it first")
+        return run
+
     async def wait(self, conversation: str) -> None:
         """Until no run of this conversation goes on."""
         _, task = self._runs.get(conversation, (None, None))
@@ -173,11 +271,12 @@ class Conversations:
         settings: ev.RunSettings,
         unattended: ev.Decision | None = None,
         title: str = "",
+        fork: ev.Fork | None = None,
     ) -> str:
         if not text.strip():
             raise RequestError("empty_message", "there is nothing to send")
         turn = secrets.token_hex(8)
-        bodies: list[ev.Body] = [ev.TurnBegin(turn, parent, text, settings)]
+        bodies: list[ev.Body] = [ev.TurnBegin(turn, parent, text, settings, fork)]
         if title:
             bodies.insert(0, ev.ConversationRenamed(title))
         self._journal.append_all(state.id, [(body, "") for body in bodies], turn)

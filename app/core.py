@@ -212,8 +212,51 @@ class Core:
         """Begin a turn; its id. ``unattended`` answers what a person would be asked."""
         return self._do(lambda: self._conversations.send(conversation, text, settings, unattended))
 
-    def regenerate(self, conversation: str, turn: str) -> Future[str]:
-        return self._do(lambda: self._conversations.regenerate(conversation, turn))
+    def regenerate(
+        self, conversation: str, turn: str, settings: ev.RunSettings | None = None
+    ) -> Future[str]:
+        return self._do(lambda: self._conversations.regenerate(conversation, turn, settings))
+
+    def fork(
+        self,
+        conversation: str,
+        turn: str,
+        steps: int,
+        settings: ev.RunSettings | None = None,
+        *,
+        paused: bool = False,
+    ) -> Future[str]:
+        """Go on from a turn's first ``steps`` steps on a branch of its own; the new turn's id."""
+        return self._do(
+            lambda: self._conversations.fork(conversation, turn, steps, settings, paused)
+        )
+
+    def pause(self, conversation: str) -> Future[None]:
+        """Before the next step, before a reply's calls, or after their results."""
+        return self._do(lambda: self._conversations.pause(conversation))
+
+    def proceed(self, conversation: str, mode: ev.GoMode = "go") -> Future[None]:
+        """Let a paused run go on; ``step``: until its next step."""
+        return self._do(lambda: self._conversations.proceed(conversation, mode))
+
+    def set_breakpoints(self, conversation: str, points: tuple[ev.Breakpoint, ...]) -> Future[None]:
+        return self._do(lambda: self._conversations.set_breakpoints(conversation, points))
+
+    def queue_message(self, conversation: str, text: str) -> Future[None]:
+        """Tell the model of a run something before its next step."""
+        return self._do(lambda: self._conversations.queue(conversation, text))
+
+    def edit_call(self, conversation: str, call: str, arguments: str) -> Future[None]:
+        """Change a call that waits for approval, or before which the run is paused."""
+        return self._do(lambda: self._conversations.edit_call(conversation, call, arguments))
+
+    def edit_result(self, conversation: str, call: str, result: str) -> Future[None]:
+        """Change what the model will read of a call; the run has to be paused."""
+        return self._do(lambda: self._conversations.edit_result(conversation, call, result))
+
+    def edit_reasoning(self, conversation: str, step: str, text: str) -> Future[None]:
+        """Change the reasoning of a step: in a paused run, or while it is written."""
+        return self._do(lambda: self._conversations.edit_reasoning(conversation, step, text))
 
     def edit(self, conversation: str, turn: str, text: str) -> Future[str]:
         return self._do(lambda: self._conversations.edit(conversation, turn, text))

@@ -37,6 +37,10 @@ Purpose = Literal["act", "conclude", "summary"]
 """What a step is for: to go on with the task, to answer from what is there, to write notes."""
 
 
+PausePlace = Literal["step", "call", "result"]
+GoMode = Literal["go", "step"]
+
+
 class Budget(msgspec.Struct, frozen=True):
     """Limits of one turn; 0 means no limit. Tokens are completion tokens over all steps."""
 
@@ -100,6 +104,13 @@ class ConversationRestored(msgspec.Struct, frozen=True, tag="conversation.restor
 # -- turn and step -----------------------------------------------------------------------------
 
 
+class Fork(msgspec.Struct, frozen=True):
+    """A turn that begins with the first ``steps`` steps of another."""
+
+    turn: str
+    steps: int
+
+
 class TurnBegin(msgspec.Struct, frozen=True, tag="turn.begin"):
     """A user message and the run that answers it. ``turn`` is the run id.
 
@@ -111,6 +122,7 @@ class TurnBegin(msgspec.Struct, frozen=True, tag="turn.begin"):
     parent: str | None
     text: str
     settings: RunSettings
+    fork: Fork | None = None
 
 
 class TurnSelected(msgspec.Struct, frozen=True, tag="turn.selected"):
@@ -138,6 +150,79 @@ class StepBegin(msgspec.Struct, frozen=True, tag="step.begin"):
 
 class StepEnd(msgspec.Struct, frozen=True, tag="step.end"):
     index: int
+
+
+# -- steering ----------------------------------------------------------------------------------
+
+
+class Breakpoint(msgspec.Struct, frozen=True):
+    """Where a run pauses: before the tool named ``text``; on an error; when ``text`` is said,
+    thought or read; before step ``number``; when ``number`` % of a limit are used.
+    """
+
+    kind: Literal["tool", "error", "text", "step", "budget"]
+    text: str = ""
+    number: float = 0
+
+
+class BreakpointsSet(msgspec.Struct, frozen=True, tag="breakpoints"):
+    """Those of the conversation from now on."""
+
+    points: tuple[Breakpoint, ...]
+
+
+class PauseAsked(msgspec.Struct, frozen=True, tag="pause.asked"):
+    """A person wants the run to pause at the next place where it can."""
+
+
+class Paused(msgspec.Struct, frozen=True, tag="paused"):
+    """The run stands before a step, before a reply's calls, or after their results."""
+
+    where: PausePlace
+    reason: str
+
+
+class Continued(msgspec.Struct, frozen=True, tag="continued"):
+    """``step``: to pause again before the next step."""
+
+    mode: GoMode
+
+
+class MessageQueued(msgspec.Struct, frozen=True, tag="message.queued"):
+    """A person says something while the run is at work; the model hears it in the next step."""
+
+    id: str
+    text: str
+
+
+class MessageTaken(msgspec.Struct, frozen=True, tag="message.taken"):
+    """A queued message, as a user message before this step's reply."""
+
+    id: str
+    text: str
+
+
+class ArgumentsEdited(msgspec.Struct, frozen=True, tag="tool.arguments_edited"):
+    """A person changed a call before it ran; the model reads it as its own."""
+
+    call: str
+    arguments: str
+
+
+class ResultEdited(msgspec.Struct, frozen=True, tag="tool.result_edited"):
+    """A person changed a result before the model read it."""
+
+    call: str
+    result: str
+
+
+class ReasoningEdited(msgspec.Struct, frozen=True, tag="reasoning.edited"):
+    """A person changed what was thought in the step ``step``. While that is still being written,
+    the rest of it is discarded and the model goes on from here.
+    """
+
+    step: str
+    text: str
 
 
 # -- what the program decides ------------------------------------------------------------------
@@ -422,6 +507,15 @@ Body = (
     | TurnEnd
     | StepBegin
     | StepEnd
+    | BreakpointsSet
+    | PauseAsked
+    | Paused
+    | Continued
+    | MessageQueued
+    | MessageTaken
+    | ArgumentsEdited
+    | ResultEdited
+    | ReasoningEdited
     | NoteGiven
     | BudgetNear
     | ThinkingCut

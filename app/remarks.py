@@ -2,7 +2,45 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
+
 from app import events as ev
+
+Words = tuple[str, str]
+"""A code, and the text of a line."""
+
+
+@singledispatch
+def remark(body: object) -> Words | None:
+    """Of an event that is shown as a line of its own; None for all others."""
+    return None
+
+
+@remark.register
+def _(body: ev.NoteGiven) -> Words | None:
+    return f"note_{body.code}", f"Told the model: {body.text}"
+
+
+@remark.register
+def _(body: ev.ThinkingCut) -> Words | None:
+    return "thinking_cut", f"Thinking ended at its limit, after {body.tokens:,} tokens"
+
+
+@remark.register
+def _(body: ev.Concluding) -> Words | None:
+    return f"conclude_{body.code}", f"Concluding: {body.message}"
+
+
+@remark.register
+def _(body: ev.ClockJumped) -> Words | None:
+    return "clock_jumped", f"Nothing ran for {body.seconds:,.0f} s; no limit counts them"
+
+
+@remark.register
+def _(body: ev.Retrying) -> Words | None:
+    again = f"trying again in {body.wait:.1f} s"
+    return f"retry_{body.code}", f"Attempt {body.attempt} failed ({body.message}); {again}"
+
 
 _LOOP = {
     "told": "{call} gave the same result {times} times; the model is told",
@@ -12,35 +50,71 @@ _LOOP = {
 }
 
 
-def remark(body: object) -> tuple[str, str] | None:
-    """(code, text) of an event that is shown as a line of its own; None for all others."""
-    match body:
-        case ev.NoteGiven(code, text):
-            return f"note_{code}", f"Told the model: {text}"
-        case ev.ThinkingCut(tokens):
-            return "thinking_cut", f"Thinking ended at its limit, after {tokens:,} tokens"
-        case ev.Concluding(code, message):
-            return f"conclude_{code}", f"Concluding: {message}"
-        case ev.Retrying(attempt, wait, code, message):
-            text = f"Attempt {attempt} failed ({message}); trying again in {wait:.1f} s"
-            return f"retry_{code}", text
-        case ev.LoopSeen(call, stage, times):
-            return f"loop_{stage}", _LOOP[stage].format(call=call, times=times)
-        case ev.ToolUnavailable(name, failures, until):
-            text = f"{name} rests until step {until + 1}: it failed {failures} times in a row"
-            return "tool_unavailable", text
-        case ev.DriftSeen(code, message):
-            return f"drift_{code}", f"It may be losing its way: {message}"
-        case ev.ContextHidden(calls, before, _, window):
-            text = f"Hid {len(calls)} older results from the model: {before:,} of {window:,} tokens"
-            return "context_hidden", f"{text} were used"
-        case ev.ContextSummarised(tokens_before=before, tokens_after=after):
-            text = f"Older steps became notes: {before:,} tokens were used, now {after:,}"
-            return "context_summarised", text
-        case ev.PlanChanged(items):
-            done = sum(item.status in ("done", "dropped") for item in items)
-            doing = next((f": {item.text}" for item in items if item.status == "doing"), "")
-            return "plan", f"Plan: {done} of {len(items)} done{doing}"
-        case ev.ClockJumped(seconds):
-            return "clock_jumped", f"Nothing ran for {seconds:,.0f} s; no limit counts them"
-    return None
+@remark.register
+def _(body: ev.LoopSeen) -> Words | None:
+    return f"loop_{body.stage}", _LOOP[body.stage].format(call=body.call, times=body.count)
+
+
+@remark.register
+def _(body: ev.ToolUnavailable) -> Words | None:
+    why = f"it failed {body.failures} times in a row"
+    return "tool_unavailable", f"{body.name} rests until step {body.until + 1}: {why}"
+
+
+@remark.register
+def _(body: ev.DriftSeen) -> Words | None:
+    return f"drift_{body.code}", f"It may be losing its way: {body.message}"
+
+
+@remark.register
+def _(body: ev.ContextHidden) -> Words | None:
+    size = f"{body.tokens_before:,} of {body.window:,} tokens were used"
+    return "context_hidden", f"Hid {len(body.calls)} older results from the model: {size}"
+
+
+@remark.register
+def _(body: ev.ContextSummarised) -> Words | None:
+    size = f"{body.tokens_before:,} tokens were used, now {body.tokens_after:,}"
+    return "context_summarised", f"Older steps became notes: {size}"
+
+
+@remark.register
+def _(body: ev.PlanChanged) -> Words | None:
+    done = sum(item.status in ("done", "dropped") for item in body.items)
+    doing = next((f": {item.text}" for item in body.items if item.status == "doing"), "")
+    return "plan", f"Plan: {done} of {len(body.items)} done{doing}"
+
+
+@remark.register
+def _(body: ev.Paused) -> Words | None:
+    return "paused", f"Paused: {body.reason}"
+
+
+@remark.register
+def _(body: ev.Continued) -> Words | None:
+    return "continued", "One step further" if body.mode == "step" else "Continued"
+
+
+@remark.register
+def _(body: ev.MessageQueued) -> Words | None:
+    return "message_queued", f"For the next step: {body.text}"
+
+
+@remark.register
+def _(body: ev.MessageTaken) -> Words | None:
+    return "message_taken", f"You: {body.text}"
+
+
+@remark.register
+def _(body: ev.ArgumentsEdited) -> Words | None:
+    return "arguments_edited", f"You changed the arguments of {body.call}"
+
+
+@remark.register
+def _(body: ev.ResultEdited) -> Words | None:
+    return "result_edited", f"You changed the result of {body.call}"
+
+
+@remark.register
+def _(body: ev.ReasoningEdited) -> Words | None:
+    return "reasoning_edited", "You changed the reasoning"

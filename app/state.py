@@ -61,6 +61,10 @@ class ToolRun:
     status: ev.ToolStatus | None = None
     result: str = ""
     seconds: float = 0.0
+    written: str | None = None
+    """The arguments as the model wrote them, where a person changed them."""
+    returned: str | None = None
+    """The result as the tool gave it, where a person changed it."""
 
     @property
     def waiting(self) -> bool:
@@ -121,8 +125,10 @@ class Step:
     tools: tuple[ToolRun, ...] = ()
     ended: float = 0.0
     purpose: ev.Purpose = "act"
-    notes: tuple[ev.NoteGiven, ...] = ()
-    """What the model is told before its reply."""
+    notes: tuple[ev.NoteGiven | ev.MessageTaken, ...] = ()
+    """What the model is told before its reply, by the program or by a person."""
+    reasoning: str | None = None
+    """What a person put in the place of the model's reasoning."""
     remarks: tuple[Remark, ...] = ()
 
 
@@ -155,6 +161,9 @@ class Turn:
     """The first step that counts against the budget: a person let it go on after a limit."""
     remarks: tuple[Remark, ...] = ()
     """What belongs to no step."""
+    paused: ev.Paused | None = None
+    queued: tuple[ev.MessageQueued, ...] = ()
+    """What a person said that no step has taken yet."""
     hidden: frozenset[str] = frozenset()
     """Calls, of this turn and those before it, whose results the model no longer reads."""
     summary: Summary | None = None
@@ -178,6 +187,7 @@ class ConversationState:
     """The last turn of the shown branch."""
     last_seq: int = 0
     unknown: tuple[ev.Unknown, ...] = ()
+    breakpoints: tuple[ev.Breakpoint, ...] = ()
 
     def turn(self, id: str) -> Turn | None:
         return next((t for t in reversed(self.turns) if t.id == id), None)
@@ -285,6 +295,9 @@ def _(body: ev.ConversationRestored, state: ConversationState, event: Event) -> 
 @_apply.register
 def _(body: ev.TurnBegin, state: ConversationState, event: Event) -> ConversationState:
     turn = Turn(body.turn, body.parent, body.text, body.settings, began=event.at)
+    source = state.turn(body.fork.turn) if body.fork else None
+    if source is not None and body.fork is not None:
+        turn = _forked(turn, source, body.fork.steps)
     return replace(state, turns=(*state.turns, turn), selected=turn.id)
 
 
@@ -317,7 +330,7 @@ def _(body: ev.TurnEnd, state: ConversationState, event: Event) -> ConversationS
     return _with_turn(
         state,
         body.turn,
-        lambda t: replace(t, status=body.status, answer=body.answer, ended=event.at),
+        lambda t: replace(t, status=body.status, answer=body.answer, ended=event.at, paused=None),
     )
 
 
@@ -330,6 +343,63 @@ def _(body: ev.StepBegin, state: ConversationState, event: Event) -> Conversatio
 @_apply.register
 def _(body: ev.StepEnd, state: ConversationState, event: Event) -> ConversationState:
     return _with_step(state, event, lambda s: replace(s, ended=event.at))
+
+
+@_apply.register
+def _(body: ev.BreakpointsSet, state: ConversationState, event: Event) -> ConversationState:
+    return replace(state, breakpoints=body.points)
+
+
+@_apply.register
+def _(body: ev.Paused, state: ConversationState, event: Event) -> ConversationState:
+    return _with_turn(state, event.run, lambda t: replace(t, paused=body))
+
+
+@_apply.register
+def _(body: ev.Continued, state: ConversationState, event: Event) -> ConversationState:
+    return _with_turn(state, event.run, lambda t: replace(t, paused=None))
+
+
+@_apply.register
+def _(body: ev.MessageQueued, state: ConversationState, event: Event) -> ConversationState:
+    return _with_turn(state, event.run, lambda t: replace(t, queued=(*t.queued, body)))
+
+
+@_apply.register
+def _(body: ev.MessageTaken, state: ConversationState, event: Event) -> ConversationState:
+    def taken(turn: Turn) -> Turn:
+        return replace(turn, queued=tuple(one for one in turn.queued if one.id != body.id))
+
+    state = _with_turn(state, event.run, taken)
+    return _with_step(state, event, lambda s: replace(s, notes=(*s.notes, body)))
+
+
+@_apply.register
+def _(body: ev.ArgumentsEdited, state: ConversationState, event: Event) -> ConversationState:
+    def edit(tool: ToolRun) -> ToolRun:
+        written = tool.arguments if tool.written is None else tool.written
+        return replace(tool, arguments=body.arguments, written=written)
+
+    return _with_tool(state, event, body.call, edit)
+
+
+@_apply.register
+def _(body: ev.ResultEdited, state: ConversationState, event: Event) -> ConversationState:
+    def edit(tool: ToolRun) -> ToolRun:
+        returned = tool.result if tool.returned is None else tool.returned
+        return replace(tool, result=body.result, returned=returned)
+
+    return _with_tool(state, event, body.call, edit)
+
+
+@_apply.register
+def _(body: ev.ReasoningEdited, state: ConversationState, event: Event) -> ConversationState:
+    def edit(step: Step) -> Step:
+        if step.call is not None and step.call.ended:
+            return replace(step, reasoning=body.text)
+        return replace(step, parts=tuple(replace(p, discarded=True) for p in step.parts))
+
+    return _with_step(state, event, edit)
 
 
 @_apply.register
@@ -540,6 +610,26 @@ def _is_plan(state: ConversationState, event: Event, call: str) -> bool:
     turn = state.turn(event.run)
     tools = turn.steps[-1].tools if turn and turn.steps else ()
     return any(tool.call == call and tool.name == "plan" for tool in tools)
+
+
+def _forked(turn: Turn, source: Turn, count: int) -> Turn:
+    """With the beginning of another turn; what was decided later there does not hold here."""
+    steps = source.steps[:count]
+    calls = frozenset(tool.call for step in steps for tool in step.tools)
+    later = frozenset(tool.call for step in source.steps[count:] for tool in step.tools)
+    summary = source.summary
+    if summary is not None and summary.turn == source.id:
+        summary = replace(summary, turn=turn.id) if summary.steps <= count else None
+    planned = source.plan_call in calls
+    return replace(
+        turn,
+        steps=steps,
+        counted_from=len(steps),
+        hidden=source.hidden - later,
+        summary=summary,
+        plan=source.plan if planned else None,
+        plan_call=source.plan_call if planned else "",
+    )
 
 
 def _call_of(state: ConversationState, turn: str, span: str) -> ModelCall | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from app.events import PartKind
+from app.events import MessageTaken, PartKind
 from app.plan import as_text
 from app.state import Step, Summary, ToolRun, Turn, hidden_on, plan_on, summary_on
 from engine.protocol import ChatMessage, FunctionCall, Role, ToolCall
@@ -102,7 +102,9 @@ def text_of(step: Step) -> str:
 
 
 def thought_of(step: Step) -> str:
-    """What it thought."""
+    """What it thought, or what a person put in the place of that."""
+    if step.reasoning is not None:
+        return step.reasoning
     return _written(step, "reasoning")
 
 
@@ -120,7 +122,7 @@ def _of_step(
     turn: Turn, step: Step, hidden: frozenset[str], notes: Role, told: bool
 ) -> Iterator[Segment]:
     for i, note in enumerate(step.notes):
-        message = ChatMessage(notes, note.text)
+        message = ChatMessage("user" if isinstance(note, MessageTaken) else notes, note.text)
         yield Segment(f"{step.span}/note{i}", "note", message, turn.id, step.span)
     text = text_of(step)
     done = [tool for tool in step.tools if tool.status is not None]

@@ -16,7 +16,8 @@ from app.agent.fitting import fit, narrowed
 from app.agent.model_call import Ask, Reply
 from app.agent.repeats import Repeats, heated, key_of
 from app.agent.run import Run
-from app.agent.tool_call import answer_calls
+from app.agent.steering import after_reply, after_results, before_step
+from app.agent.tool_call import answer_calls, propose_calls
 from app.backends.base import Backend
 from app.errors import (
     BackendError,
@@ -118,6 +119,7 @@ class _Steps:
         """Until one ends the turn. Raises BudgetSpent, and what a model call raises."""
         run = self._run
         while True:
+            await before_step(run)
             await fit(run, self._backend)
             run.meter.begin_step()
             turn = run.state.turn(run.turn)
@@ -128,8 +130,12 @@ class _Steps:
             if reply is None:
                 run.close_step()
                 continue
-            if reply.calls:
-                await answer_calls(run, span, reply.calls)
+            written = "".join((reply.thought, reply.text, *(c.arguments for c in reply.calls)))
+            planned = propose_calls(run, span, reply.calls) if reply.calls else []
+            await after_reply(run, written, [call.name for call in reply.calls])
+            if planned:
+                await answer_calls(run, span, planned)
+                await after_results(run)
             self._look_at(reply, span)
             self._look_back(span)
             run.emit(ev.StepEnd(index), span)
@@ -143,6 +149,9 @@ class _Steps:
         for share in run.meter.near():
             run.emit(ev.BudgetNear(share.limit, share.used, share.allowed), span)
             self._notes.append(notes.budget_near(share))
+        turn = run.state.turn(run.turn)
+        for message in turn.queued if turn else ():
+            run.emit(ev.MessageTaken(message.id, message.text), span)
         for note in self._notes:
             run.emit(note, span)
         self._notes.clear()
@@ -214,6 +223,9 @@ class _Steps:
             if reply.finish_reason == "length":
                 cut = ev.Interrupted("budget", "the reply was cut off at its token limit")
                 return Ending("budget", reply.text, (cut,))
+            turn = self._run.state.turn(self._run.turn)
+            if turn is not None and turn.queued:
+                return None
             return Ending("answered", reply.text.strip())
         if self._run.stop_after_step:
             return Ending("stopped", trouble=(ev.Interrupted("user"),))

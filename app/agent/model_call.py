@@ -119,6 +119,9 @@ async def ask_model(run: Run, backend: base.Backend, span: str, ask: Ask) -> Rep
             async for event in stream:
                 if run.quiet is not None and run.quiet.when() is not None:
                     run.quiet.reschedule(None)
+                if run.redirected is not None:
+                    writer.abandon()
+                    break
                 writer.take(event)
                 if limit is not None and writer.thinks_past(limit):
                     writer.cut()

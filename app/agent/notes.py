@@ -26,6 +26,15 @@ def thinking_cut(reasoning: str) -> ev.NoteGiven:
     )
 
 
+def go_on_from(reasoning: str) -> ev.NoteGiven:
+    """After a person changed the reasoning of a reply that was being written."""
+    return _note(
+        "reasoning",
+        "The user stopped you and changed your thinking. Go on from it as it now stands."
+        + _quote(reasoning),
+    )
+
+
 def say_something(reasoning: str) -> ev.NoteGiven:
     """After replies that held nothing but reasoning."""
     return _note(

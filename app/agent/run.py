@@ -19,6 +19,7 @@ from app.agent.history import History
 from app.agent.own_tools import OWN, parse
 from app.agent.patience import Patience
 from app.agent.repeats import Key, Repeats
+from app.agent.steering import Gate
 from app.backends.base import Backend
 from app.closing import missing_ends
 from app.state import ConversationState, Turn, hidden_on, summary_on
@@ -78,6 +79,9 @@ class Run:
     span: str = ""
     """The present step."""
     index: int = 0
+    gate: Gate = field(default_factory=Gate)
+    redirected: str | None = None
+    """Reasoning from which the reply that is being written is to begin anew."""
     repeats: Repeats = field(default_factory=Repeats)
     breaker: Breaker = field(default_factory=Breaker)
     patience: Patience = field(default_factory=Patience)

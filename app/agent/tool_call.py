@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Planned:
+class Planned:
     """A call that was looked at: what will run it, or why nothing will."""
 
     call: Call
@@ -43,23 +43,27 @@ class _Planned:
         return self.tool is None or (self.tool.read_only and not self.tool.asks)
 
 
-async def answer_calls(run: Run, span: str, calls: Sequence[Call]) -> None:
-    """Bring every call to its ToolEnded, in order; calls that only read run side by side."""
-    keys = [key_of(call.name, call.arguments) for call in calls]
-    verdicts = run.repeats.refuse(keys)
-    planned = [
-        _plan(run, call, key, count) for call, key, count in zip(calls, keys, verdicts, strict=True)
-    ]
-    items: list[Item] = [
-        (
-            ev.ToolProposed(
-                p.call.id, p.call.name, p.call.arguments, p.problem, run.doubtful.get(p.key, "")
-            ),
-            span,
-        )
-        for p in planned
-    ]
+def propose_calls(run: Run, span: str, calls: Sequence[Call]) -> list[Planned]:
+    """Record what the model wants to call, before anything of it runs."""
+    planned = [_plan(run, call) for call in calls]
+    items: list[Item] = []
+    for p in planned:
+        doubt = run.doubtful.get(p.key, "")
+        proposed = ev.ToolProposed(p.call.id, p.call.name, p.call.arguments, p.problem, doubt)
+        items.append((proposed, span))
     run.journal.append_all(run.conversation, items, run.turn)
+    return planned
+
+
+async def answer_calls(run: Run, span: str, proposed: Sequence[Planned]) -> None:
+    """Bring every call that was proposed to its ToolEnded, in order; calls that only read run side
+    by side. A person may have changed arguments meanwhile.
+    """
+    planned = [_as_edited(run, one) for one in proposed]
+    verdicts = run.repeats.refuse([one.key for one in planned])
+    planned = [
+        _refused(one, count) if count else one for one, count in zip(planned, verdicts, strict=True)
+    ]
     for beside, group in groupby(planned, key=lambda p: p.beside):
         if not beside:
             for one in group:
@@ -84,23 +88,35 @@ def refuse_calls(run: Run, span: str, calls: Sequence[Call], why: str) -> None:
     run.journal.append_all(run.conversation, items, run.turn)
 
 
-def _plan(run: Run, call: Call, key: Key, repeated: int) -> _Planned:
-    if repeated:
-        why = f"not run: {REFUSED.format(count=repeated)}"
-        return _Planned(call, None, {}, key, why, repeated)
-    tool = run.tool(call.name)
+def _plan(run: Run, call: Call) -> Planned:
+    key, tool = key_of(call.name, call.arguments), run.tool(call.name)
     if tool is None:
-        return _Planned(call, None, {}, key, f"unknown tool {call.name}")
+        return Planned(call, None, {}, key, f"unknown tool {call.name}")
     resting = run.breaker.resting(call.name, run.index)
     if resting:
-        return _Planned(call, None, {}, key, f"not run: {resting}")
+        return Planned(call, None, {}, key, f"not run: {resting}")
     try:
-        return _Planned(call, tool, run.parse(call.name, call.arguments), key)
+        return Planned(call, tool, run.parse(call.name, call.arguments), key)
     except ToolError as error:
-        return _Planned(call, None, {}, key, error.message)
+        return Planned(call, None, {}, key, error.message)
 
 
-async def _answer(run: Run, span: str, planned: _Planned) -> None:
+def _as_edited(run: Run, planned: Planned) -> Planned:
+    turn = run.state.turn(run.turn)
+    tools = turn.steps[-1].tools if turn and turn.steps else ()
+    call = planned.call
+    arguments = next((t.arguments for t in tools if t.call == call.id), call.arguments)
+    return (
+        planned if arguments == call.arguments else _plan(run, replace(call, arguments=arguments))
+    )
+
+
+def _refused(planned: Planned, count: int) -> Planned:
+    why = f"not run: {REFUSED.format(count=count)}"
+    return replace(planned, tool=None, problem=why, repeated=count)
+
+
+async def _answer(run: Run, span: str, planned: Planned) -> None:
     id, began = planned.call.id, time.monotonic()
 
     def end(status: ev.ToolStatus, result: str) -> None:
@@ -115,6 +131,9 @@ async def _answer(run: Run, span: str, planned: _Planned) -> None:
     if not answer.allowed:
         why = f": {answer.reason}" if answer.reason else ""
         return end("denied", f"error: the user denied this call{why}")
+    planned = _as_edited(run, planned)
+    if planned.tool is None:
+        return end("error", f"error: {planned.problem}")
     began = time.monotonic()
     run.emit(ev.ToolStarted(id), span)
     status, result = await _work(run, span, planned, planned.tool)
@@ -124,7 +143,7 @@ async def _answer(run: Run, span: str, planned: _Planned) -> None:
         run.emit(unavailable, span)
 
 
-async def _work(run: Run, span: str, planned: _Planned, tool: Tool) -> tuple[ev.ToolStatus, str]:
+async def _work(run: Run, span: str, planned: Planned, tool: Tool) -> tuple[ev.ToolStatus, str]:
     """Run it: how it ended, and the result."""
     output = _Output(run, span, planned.call.id)
     try:
@@ -142,7 +161,7 @@ async def _work(run: Run, span: str, planned: _Planned, tool: Tool) -> tuple[ev.
         output.flush()
 
 
-def _watched(run: Run, span: str, planned: _Planned, result: str) -> str:
+def _watched(run: Run, span: str, planned: Planned, result: str) -> str:
     """The result as the model reads it: with a word about it if it is the same again."""
     text, times = run.repeats.ended(planned.key, result)
     if times == 2:
@@ -150,7 +169,7 @@ def _watched(run: Run, span: str, planned: _Planned, result: str) -> str:
     return text
 
 
-def _question(run: Run, tool: Tool, planned: _Planned) -> str | None:
+def _question(run: Run, tool: Tool, planned: Planned) -> str | None:
     """What a person is asked before it runs; None: nothing."""
     if not tool.asks:
         return None
@@ -159,7 +178,7 @@ def _question(run: Run, tool: Tool, planned: _Planned) -> str | None:
     return f"{planned.call.name} can change things on this computer"
 
 
-async def _ask(run: Run, span: str, planned: _Planned, tool: Tool) -> Answer:
+async def _ask(run: Run, span: str, planned: Planned, tool: Tool) -> Answer:
     call = planned.call
     doubt = "" if tool.read_only else run.doubtful.pop(planned.key, "")
     question = _question(run, tool, planned)

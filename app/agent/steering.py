@@ -1,0 +1,103 @@
+"""Where a person can hold a run: pause, step, breakpoints; and what happens while it is held."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from app import events as ev
+
+if TYPE_CHECKING:
+    from app.agent.run import Run
+
+
+@dataclass(slots=True)
+class Gate:
+    """Of one run, on the core's loop. Closed while the run is paused."""
+
+    asked: bool = False
+    """A person wants it to pause at the next place."""
+    stepping: bool = False
+    """It is to pause before the next step."""
+    paused: bool = False
+    passed: set[ev.Breakpoint] = field(default_factory=set)
+    """Breakpoints that hold once: steps and shares of the budget."""
+    _go: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def open(self, mode: ev.GoMode) -> None:
+        """Let it go on."""
+        self.stepping = mode == "step"
+        self.asked = False
+        self._go.set()
+
+    async def hold(self) -> None:
+        """Until :meth:`open`."""
+        self._go.clear()
+        self.paused = True
+        try:
+            await self._go.wait()
+        finally:
+            self.paused = False
+
+
+async def before_step(run: Run) -> None:
+    """Pause here if a person, a step or a share of the budget says so."""
+    gate, why = run.gate, ""
+    share = max((one.part for one in run.meter.shares()), default=0.0) * 100
+    turn = run.state.turn(run.turn)
+    number = len(turn.steps) + 1 if turn else 1
+    if gate.asked or gate.stepping:
+        why = "asked by a person"
+    for point in run.state.breakpoints:
+        if point in gate.passed:
+            continue
+        if point.kind == "step" and number >= point.number:
+            why = f"before step {number}"
+        elif point.kind == "budget" and share >= point.number:
+            why = f"{share:.0f} % of the budget are used"
+        else:
+            continue
+        gate.passed.add(point)
+    await _pause(run, "step", why)
+
+
+async def after_reply(run: Run, text: str, tools: Iterable[str]) -> None:
+    """Pause here if a person asked, a word was said, or a tool is about to be called."""
+    why = "asked by a person" if run.gate.asked else _said(run, text)
+    names = set(tools)
+    for point in run.state.breakpoints:
+        if point.kind == "tool" and point.text in names:
+            why = f"before {point.text}"
+    await _pause(run, "call", why)
+
+
+async def after_results(run: Run) -> None:
+    """Pause here if a call failed or a result says a word that is waited for."""
+    turn = run.state.turn(run.turn)
+    tools = turn.steps[-1].tools if turn and turn.steps else ()
+    why = "asked by a person" if run.gate.asked and tools else ""
+    for tool in tools:
+        why = _said(run, tool.result) or why
+        failed = tool.status == "error"
+        if failed and any(point.kind == "error" for point in run.state.breakpoints):
+            why = f"{tool.name} failed"
+    await _pause(run, "result", why)
+
+
+def _said(run: Run, text: str) -> str:
+    low = text.lower()
+    for point in run.state.breakpoints:
+        if point.kind == "text" and point.text and point.text.lower() in low:
+            return f"“{point.text}” was said"
+    return ""
+
+
+async def _pause(run: Run, where: ev.PausePlace, why: str) -> None:
+    if not why:
+        return
+    run.gate.asked = run.gate.stepping = False
+    run.emit(ev.Paused(where, why), run.span)
+    with run.meter.paused():
+        await run.gate.hold()
