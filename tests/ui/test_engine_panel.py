@@ -282,6 +282,21 @@ def test_meters_stand_beside_their_bounds(open_panel: Callable[..., EnginePanel]
     assert text(unknown, "engineDecodeValue") == "–"
 
 
+def test_the_cache_says_what_is_kept_and_where(open_panel: Callable[..., EnginePanel]) -> None:
+    panel = open_panel(recordings.k2())
+    assert text(panel, "engineCacheValue") == "1.49 GB / 18.4 GB"
+    note = text(panel, "engineCacheNote")
+    assert note == ("18,211 tokens need not be read again; 5.80 GB on disk for the next start"
+    status = recordings.k2().view.status
+    assert status is not None
+    full = msgspec.structs.replace(status, spilled_pages=100, snapshot_error="the disk is full")
+    panel.set_view(EngineView("ready", full))
+    note = text(panel, "engineCacheNote")
+    assert "449 MB moved to memory" in note
+    assert note.endswith("Nothing more is written to disk: the disk is full")
+    assert not open_panel(recordings.small()).cache.isVisible()
+
+
 def test_tiers_say_what_they_hold(open_panel: Callable[..., EnginePanel]) -> None:
     recorded = recordings.k2()
     panel = open_panel(recorded)

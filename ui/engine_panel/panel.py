@@ -58,7 +58,8 @@ class EnginePanel(QWidget):
         self.prefill = Meter("enginePrefill", self.tr("Reading (prefill)"))
         self.ram = Meter("engineMemory", self.tr("Memory"))
         self.gpu = Meter("engineGpu", self.tr("GPU memory"))
-        self.meters = (self.decode, self.prefill, self.ram, self.gpu)
+        self.cache = Meter("engineCache", self.tr("Context cache"))
+        self.meters = (self.decode, self.prefill, self.ram, self.gpu, self.cache)
         self.experts = ExpertsView()
         self.experts.wanted.connect(self.experts_wanted)
         self._log = QPlainTextEdit()
@@ -178,9 +179,7 @@ class EnginePanel(QWidget):
             threads = self.tr("{n} threads") if status.threads != 1 else self.tr("{n} thread")
             facts["Experts"] = f"{status.experts}, {threads.format(n=status.threads)}"
         if status.context_length:
-            facts["Context"] = self.tr("{n:,} tokens, {kept:,} kept").format(
-                n=status.context_length, kept=status.cached_tokens
-            )
+            facts["Context"] = self.tr("{n:,} tokens").format(n=status.context_length)
         return facts
 
     # -- meters
@@ -205,6 +204,29 @@ class EnginePanel(QWidget):
         _show_memory(self.gpu, status.gpu_bytes, status.gpu_total_bytes)
         self.ram.setVisible(status.resident_bytes > 0)
         self.gpu.setVisible(status.gpu_total_bytes > 0)
+        self._show_cache(status)
+
+    def _show_cache(self, status: EngineStatus) -> None:
+        """How much of what was read is kept, and where."""
+        self.cache.setVisible(status.cache_pages > 0)
+        if not status.cache_pages:
+            return
+        share = status.cache_pages_used / status.cache_pages
+        used, total = share * status.cache_bytes, status.cache_bytes
+        kept = [self.tr("{n:,} tokens need not be read again").format(n=status.cached_tokens)]
+        if status.spilled_pages:
+            each = status.cache_bytes / status.cache_pages
+            moved = words.size(status.spilled_pages * each)
+            kept.append(self.tr("{size} moved to memory").format(size=moved))
+        if status.snapshot_pages:
+            stored = words.size(status.snapshot_bytes)
+            kept.append(self.tr("{size} on disk for the next start").format(size=stored))
+        note = "; ".join(kept)
+        if status.snapshot_error:
+            note = self.tr("{note}. Nothing more is written to disk: {why}").format(
+                note=note, why=status.snapshot_error
+            )
+        self.cache.show_value(f"{words.size(used)} / {words.size(total)}", share, note)
 
     def _show_speed(self, meter: Meter, value: float, bound: float, against: str) -> None:
         against = against.format(bound=words.speed(bound))
