@@ -286,7 +286,7 @@ def test_the_cache_says_what_is_kept_and_where(open_panel: Callable[..., EngineP
     panel = open_panel(recordings.k2())
     assert text(panel, "engineCacheValue") == "1.49 GB / 18.4 GB"
     note = text(panel, "engineCacheNote")
-    assert note == ("18,211 tokens need not be read again; 5.80 GB on disk for the next start"
+    assert note == "18,211 tokens need not be read again; 5.80 GB on disk for the next start"
     status = recordings.k2().view.status
     assert status is not None
     full = msgspec.structs.replace(status, spilled_pages=100, snapshot_error="the disk is full")
