@@ -96,7 +96,8 @@ class _Timing:
             threads=model.status.threads,
             best=drafted.best / plain.best,
             note=f"at least; {drafted.median:.0f} tokens/s with, {plain.median:.0f} without, "
-            f"{len(written.pop())} tokens; experts are {self._share(len(ids)):.0%} of what one reads",
+            f"{len(written.pop())} tokens; experts are {self._share(len(ids)):.0%} of what one "
+            "reads",
         )
 
     def _share(self, context: int) -> float:
