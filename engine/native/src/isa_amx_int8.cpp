@@ -5,6 +5,7 @@
 
 #include "isa_table.hpp"
 #include "kernels/amx_panel.hpp"
+#include "kernels/pack_avx2.hpp"
 #include "kernels/zmm_vnni.hpp"
 
 namespace selenograph {
@@ -44,6 +45,7 @@ constexpr Isa with_tiles(Isa isa) {
 }  // namespace
 
 const Isa kAmxInt8 =
-    with_tiles(table<ZmmVnniSet>("amx_int8", supported, quantise_row_amx, dot_loop));
+    with_tiles(table<ZmmVnniSet>("amx_int8", supported, quantise_row_amx, dot_loop,
+                                pack_row_avx2<4>, pack_row_avx2<8>));
 
 }  // namespace selenograph

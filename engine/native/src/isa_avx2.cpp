@@ -1,6 +1,7 @@
 // AVX2 with FMA: every x86-64 processor since 2013 (Intel) and 2015 (AMD).
 #include "isa_table.hpp"
 #include "kernels/dot_loop.hpp"
+#include "kernels/pack_avx2.hpp"
 #include "kernels/quantise_avx2.hpp"
 #include "kernels/ymm_set.hpp"
 
@@ -29,6 +30,7 @@ bool supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_suppor
 
 }  // namespace
 
-const Isa kAvx2 = table<YmmSet<MaddAdd>>("avx2", supported, quantise_row_avx2<32>, dot_loop);
+const Isa kAvx2 = table<YmmSet<MaddAdd>>("avx2", supported, quantise_row_avx2<32>, dot_loop,
+                                  pack_row_avx2<4>, pack_row_avx2<8>);
 
 }  // namespace selenograph

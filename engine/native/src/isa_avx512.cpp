@@ -1,6 +1,7 @@
 // AVX-512 F, BW, VL and DQ: Intel's servers since Skylake, AMD since Zen 4 (which has VNNI too).
 #include "isa_table.hpp"
 #include "kernels/dot_loop.hpp"
+#include "kernels/pack_avx2.hpp"
 #include "kernels/quantise_avx2.hpp"
 #include "kernels/zmm_set.hpp"
 
@@ -32,6 +33,7 @@ bool supported() {
 
 }  // namespace
 
-const Isa kAvx512 = table<ZmmSet<MaddAdd>>("avx512", supported, quantise_row_avx2<64>, dot_loop);
+const Isa kAvx512 = table<ZmmSet<MaddAdd>>("avx512", supported, quantise_row_avx2<64>, dot_loop,
+                                     pack_row_avx2<4>, pack_row_avx2<8>);
 
 }  // namespace selenograph

@@ -3,6 +3,7 @@
 
 #include "isa_table.hpp"
 #include "kernels/dot_loop.hpp"
+#include "kernels/pack_avx2.hpp"
 #include "kernels/quantise_avx2.hpp"
 #include "kernels/ymm_set.hpp"
 
@@ -35,6 +36,7 @@ bool supported() {
 
 }  // namespace
 
-const Isa kAvxVnni = table<YmmSet<Dpwssd>>("avx_vnni", supported, quantise_row_avx2<32>, dot_loop);
+const Isa kAvxVnni = table<YmmSet<Dpwssd>>("avx_vnni", supported, quantise_row_avx2<32>, dot_loop,
+                                      pack_row_avx2<4>, pack_row_avx2<8>);
 
 }  // namespace selenograph

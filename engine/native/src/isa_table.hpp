@@ -14,7 +14,8 @@ namespace selenograph {
 namespace {
 
 template <class V>
-constexpr Isa table(const char* name, bool (*supported)(), Quantise quantise, DotLoop dot_loop) {
+constexpr Isa table(const char* name, bool (*supported)(), Quantise quantise, DotLoop dot_loop,
+                    PackRow pack4 = pack_row<4>, PackRow pack8 = pack_row<8>) {
     return {name,
             supported,
             FastLayout<V>::kBlock,
@@ -27,8 +28,8 @@ constexpr Isa table(const char* name, bool (*supported)(), Quantise quantise, Do
             silu_multiply<V>,
             attend<V>,
             attend_block<V>,
-            pack_row<4>,
-            pack_row<8>,
+            pack4,
+            pack8,
             dot_loop,
             fma_chains<V>};
 }

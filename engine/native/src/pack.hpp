@@ -13,8 +13,8 @@ public:
         : pack_(bits == 4 ? isa.pack4 : isa.pack8),
           source_(source),
           row_bytes_(source.columns * bits / 8),
-          data_(source.rows * row_bytes_),
-          scales_(source.rows * source.groups() * 2) {}
+          data_(source.rows * row_bytes_, Begin::unset),
+          scales_(source.rows * source.groups() * 2, Begin::unset) {}
 
     std::uint8_t* data() { return data_.get(); }       // [rows, columns * bits / 8]
     std::uint8_t* scales() { return scales_.get(); }   // [rows, columns / 32] bf16

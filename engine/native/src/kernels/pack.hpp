@@ -1,6 +1,7 @@
-// bf16 rows to INT4 or INT8 in groups of 32: for dense parts that should take less memory.
+// bf16 rows to INT4 or INT8 in groups of 32: for dense parts that should take less memory. A group
+// with a value that is not finite gets NaN for its scale, so that what comes of it shows.
 //
-// Plain loops that the compiler turns into the vectors of the file that includes them.
+// This is the plain form; kernels/pack_avx2.hpp computes the same bits.
 #pragma once
 
 #include "../format.hpp"
@@ -21,26 +22,35 @@ inline float nearest(float x) {
     return (x + kShift) - kShift;
 }
 
+struct Step {
+    std::uint16_t scale;           // bf16
+    float inverse;
+};
+
+// Of a group whose largest magnitude has these bits of bf16.
+inline Step step_for(std::uint16_t largest, int most) {
+    if (largest >= 0x7f80) return {0x7fc0, 0.0f};
+    const float wanted = widen_bf16(largest) / static_cast<float>(most);
+    const std::uint16_t scale = nearest_bf16(wanted > 1e-8f ? wanted : 1e-8f);
+    return {scale, 1.0f / widen_bf16(scale)};
+}
+
 template <int kBits>
 void pack_row(const std::uint8_t* row, std::int64_t columns, std::uint8_t* data,
               std::uint8_t* scales) {
-    constexpr float kMost = kBits == 4 ? 7.0f : 127.0f;
+    constexpr int kMost = kBits == 4 ? 7 : 127, kLeast = kBits == 4 ? -8 : -127;
     for (std::int64_t g = 0; g < columns / kGroup; ++g) {
         std::uint16_t bits[kGroup];
         std::memcpy(bits, row + g * kGroup * 2, sizeof bits);
-        float x[kGroup];
-        for (int c = 0; c < kGroup; ++c) x[c] = widen_bf16(bits[c]);
-        float most = 0.0f;
-        for (int c = 0; c < kGroup; ++c) most = std::fabs(x[c]) > most ? std::fabs(x[c]) : most;
-        const float wanted = most / kMost;
-        const std::uint16_t scale = nearest_bf16(wanted > 1e-8f ? wanted : 1e-8f);
-        std::memcpy(scales + 2 * g, &scale, 2);
-        const float inverse = 1.0f / widen_bf16(scale);
-        std::int32_t q[kGroup];
-        for (int c = 0; c < kGroup; ++c) {
-            const float value = nearest(x[c] * inverse);
-            const float low = kBits == 4 ? -8.0f : -127.0f;
-            q[c] = static_cast<std::int32_t>(value < low ? low : value > kMost ? kMost : value);
+        std::uint16_t largest = 0;
+        for (const std::uint16_t b : bits)
+            if ((b & 0x7fff) > largest) largest = b & 0x7fff;
+        const Step step = step_for(largest, kMost);
+        std::memcpy(scales + 2 * g, &step.scale, 2);
+        std::int32_t q[kGroup] = {};
+        for (int c = 0; c < kGroup && step.inverse != 0.0f; ++c) {
+            const float value = nearest(widen_bf16(bits[c]) * step.inverse);
+            q[c] = static_cast<std::int32_t>(value < kLeast ? kLeast : value > kMost ? kMost : value);
         }
         if constexpr (kBits == 4) {
             for (int c = 0; c < kGroup; c += 2)
