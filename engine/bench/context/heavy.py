@@ -33,7 +33,8 @@ def heavy_figures(
 ) -> Iterator[Figure]:
     """Tokens a second of eight over those of one, and how often the prefix was computed."""
     text = "".join(random.Random(3).choices(words(), k=prefix))
-    with served(folder, threads) as engine:
+    # As models of K2's size are loaded by themselves.
+    with served(folder, threads, dtype="bfloat16", mode="fast") as engine:
         together = asyncio.run(_trajectories(engine, text, TRAJECTORIES, tokens))
         alone = [asyncio.run(_trajectories(engine, text, 1, tokens, 50 + i)) for i in range(_ALONE)]
         status = engine.status()

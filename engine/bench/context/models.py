@@ -24,7 +24,15 @@ _SMALL_K2 = {
     "num_experts_per_tok": 8,
     "vocab_size": 2048,
 }
-"""K2's latents and heads, few of them; of 16 experts, 8 tokens at once meet nearly all."""
+"""K2's latents and heads, few of them."""
+_HEAVY_K2 = {
+    **_SMALL_K2,
+    "hidden_size": 4096,
+    "intermediate_size": 8192,
+    "moe_intermediate_size": 2048,
+}
+"""As in K2 a token reads about twice as much of everything else as of experts, and little of an 8 K
+context; of 16 experts, eight tokens at once meet nearly all."""
 
 
 class Models:
@@ -41,11 +49,17 @@ class Models:
 
     @cached_property
     def agent(self) -> Path:
-        """``--model``, or a random one with K2's latents and experts that weigh most."""
-        if self._options.model is not None:
-            return self._options.model
-        raw = read_shape("k2-thinking", layers=3, experts="int4") | _SMALL_K2
-        return write_model(raw, self._scratch / "k2-small", Choice())
+        """``--model``, or a small random one with K2's latents."""
+        return self._options.model or self._random("k2-small", 3, _SMALL_K2)
+
+    @cached_property
+    def heavy(self) -> Path:
+        """``--model``, or a random one whose weights count as K2's do."""
+        return self._options.model or self._random("k2-heavy", 2, _HEAVY_K2)
+
+    def _random(self, name: str, layers: int, sizes: dict[str, int]) -> Path:
+        raw = read_shape("k2-thinking", layers=layers, experts="int4") | sizes
+        return write_model(raw, self._scratch / name, Choice())
 
 
 def words() -> list[str]:

@@ -41,7 +41,7 @@ def _recompute(bench: Bench) -> Iterator[Figure]:
 
 
 def _heavy(bench: Bench) -> Iterator[Figure]:
-    return heavy_figures(bench.models.agent, bench.options.contexts.prefix, bench.threads)
+    return heavy_figures(bench.models.heavy, bench.options.contexts.prefix, bench.threads)
 
 
 def _mixed(bench: Bench) -> Iterator[Figure]:
