@@ -217,7 +217,7 @@ class Scheduler:
         for sequence in self._prompts():
             if sequence not in self.running:
                 continue  # preempted by one before it
-            most = chunks.of(sequence.pending)
+            most = chunks.of(sequence.pending, sequence.computed)
             if decoding:
                 most = self._pace.chunk(load, sequence.computed, most)
             elif plan.work:

@@ -132,3 +132,9 @@ def test_chunks_where_nobody_decodes() -> None:
     assert [chunks.of(n) for n in (1, 4, 9, 10, 16, 45)] == [1, 4, 4, 10, 16, 16]
     assert Chunks(most=4).of(45) == 4
     assert median(Chunks().of(n) for n in (511, 512, 100_000)) == 512
+
+
+def test_deep_in_a_prompt_chunks_are_larger() -> None:
+    chunks = Chunks(most=4, deep_from=100, deep=12)
+    assert [chunks.of(50, depth) for depth in (0, 99, 100, 1000)] == [4, 4, 12, 12]
+    assert chunks.of(7, 100) == 7
