@@ -145,6 +145,9 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     serve.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
     serve.add_argument("--model", type=Path, metavar="DIR", help="a checkpoint folder")
     serve.add_argument("--json", action="store_true", help="the ready line as one JSON object")
+    serve.add_argument(
+        "--no-snapshots", action="store_true", help="keep nothing of what was computed on disk"
+    )
     serve.set_defaults(work=_serve)
 
 

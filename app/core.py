@@ -119,7 +119,7 @@ class Core:
         self._journal.recover()
         stack.callback(self._journal.close)
         self._endpoints = Endpoints(
-            lambda: self._settings, self.paths.logs, self._views.publish, self._backend
+            lambda: self._settings, self.paths, self._views.publish, self._backend
         )
         stack.push_async_callback(self._endpoints.close)
         tools = Toolbox(lambda: self._settings, self.paths)

@@ -13,8 +13,9 @@ from app.engines.supervisor import Supervisor
 from app.engines.view import EngineView
 from app.errors import ConfigError, EngineLost
 from app.events import RunSettings
+from app.paths import Paths
 from app.settings import Settings
-from engine.protocol import ExpertReport, HeatWindow
+from engine.protocol import ExpertReport, HeatWindow, SnapshotOptions
 
 _RESTART = "restart the engine, then resume"
 
@@ -25,13 +26,14 @@ class Endpoints:
     def __init__(
         self,
         settings: Callable[[], Settings],
-        logs: Path,
+        paths: Paths,
         on_change: Callable[[EngineView], None],
         backend: Backend | None = None,
     ) -> None:
         """``backend``: serves every run instead (tests, pictures)."""
         self._settings = settings
-        self._supervisor = Supervisor(logs, on_change)
+        self._paths = paths
+        self._supervisor = Supervisor(paths.logs, on_change, self._snapshots)
         self._fixed = backend
         self._open: dict[tuple[str, str], OpenAIBackend] = {}
         self._starting: asyncio.Task[None] | None = None
@@ -39,6 +41,12 @@ class Endpoints:
     @property
     def view(self) -> EngineView:
         return self._supervisor.view
+
+    def _snapshots(self) -> SnapshotOptions | None:
+        settings = self._settings()
+        if not settings.snapshots:
+            return None
+        return SnapshotOptions(str(self._paths.snapshots), max(settings.snapshot_bytes, 0))
 
     def log(self) -> tuple[str, ...]:
         """The engine's last lines."""

@@ -46,6 +46,11 @@ class Paths:
         return self.data / "index.db"
 
     @property
+    def snapshots(self) -> Path:
+        """What the engine has computed of conversations; it can be computed again."""
+        return self.data / "snapshots"
+
+    @property
     def settings(self) -> Path:
         return self.config / "settings.json"
 

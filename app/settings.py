@@ -68,6 +68,10 @@ class Settings(msgspec.Struct, frozen=True):
     """The folder of the model our engine loads; empty: the embedded one."""
     start_engine: bool = True
     """Whether the window starts the engine when it opens."""
+    snapshots: bool = True
+    """Whether what was computed of conversations stays on disk, for a quick start next time."""
+    snapshot_bytes: int = 0
+    """At most; 0: the engine decides by the free space."""
     run: RunSettings = RunSettings()
     """What a new turn is run with."""
     always_allow: tuple[str, ...] = ()

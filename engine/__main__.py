@@ -18,7 +18,7 @@ import msgspec
 import uvicorn
 
 from engine.errors import RequestError, ResourceError, SelenographError
-from engine.protocol import LoadRequest, Ready
+from engine.protocol import LoadRequest, Ready, SnapshotOptions
 
 
 def main() -> int:
@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--isa", default="auto", help="instruction set of the kernels, e.g. avx2")
     parser.add_argument("--mode", choices=("auto", "exact", "fast"), default="auto")
     parser.add_argument("--dense", choices=("auto", "published", "int8", "int4"), default="auto")
+    parser.add_argument("--cache-bytes", type=int, default=0, help="0: by the free memory")
+    parser.add_argument("--cache-form", choices=("auto", "float32", "bf16", "int8"), default="auto")
+    parser.add_argument("--snapshots", metavar="DIR", help="keep pages of the cache on disk")
     return parser
 
 
@@ -102,6 +105,9 @@ def _serve(listener: socket.socket, token: str, args: argparse.Namespace) -> Non
                 isa=args.isa,
                 mode=args.mode,
                 dense=args.dense,
+                cache_bytes=max(args.cache_bytes, 0),
+                cache_form=args.cache_form,
+                snapshots=SnapshotOptions(args.snapshots) if args.snapshots else None,
             )
         )
     print(msgspec.json.encode(Ready(port, os.getpid())).decode(), flush=True)

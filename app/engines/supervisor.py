@@ -28,6 +28,7 @@ from engine.protocol import (
     HeatWindow,
     LoadRequest,
     Ready,
+    SnapshotOptions,
 )
 
 _ROOT = Path(__file__).parents[2]
@@ -52,9 +53,16 @@ _PHASES: dict[str, Phase] = {
 class Supervisor:
     """One engine at a time. On the core's loop; ``on_change`` hears every new view."""
 
-    def __init__(self, log_folder: Path, on_change: Callable[[EngineView], None]) -> None:
+    def __init__(
+        self,
+        log_folder: Path,
+        on_change: Callable[[EngineView], None],
+        snapshots: Callable[[], SnapshotOptions | None] = lambda: None,
+    ) -> None:
+        """``snapshots`` is asked at each load."""
         self._log_path = log_folder / "engine.log"
         self._on_change = on_change
+        self._snapshots = snapshots
         self._lines: deque[str] = deque(maxlen=_TAIL)
         self._view = EngineView()
         self._process: asyncio.subprocess.Process | None = None
@@ -198,7 +206,7 @@ class Supervisor:
         try:
             before = await client.status()
             self._loading_seen = False
-            await client.load(LoadRequest(str(model)))
+            await client.load(LoadRequest(str(model), snapshots=self._snapshots()))
             status = await self._loaded(client, before)
         except EngineLost:
             raise

@@ -16,6 +16,7 @@ from app.engines.supervisor import Supervisor
 from app.engines.view import EngineView
 from app.errors import EngineLost
 from app.paths import Paths
+from engine.protocol import SnapshotOptions
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -39,7 +40,8 @@ async def _serve(arguments: argparse.Namespace, paths: Paths) -> int:
 
     loop.add_signal_handler(signal.SIGINT, end, INTERRUPTED)
     loop.add_signal_handler(signal.SIGTERM, end, ANSWERED)
-    supervisor = Supervisor(paths.logs, watch)
+    keep = None if arguments.no_snapshots else SnapshotOptions(str(paths.snapshots))
+    supervisor = Supervisor(paths.logs, watch, lambda: keep)
     starting = asyncio.create_task(
         supervisor.start(arguments.model or default_model(), port=arguments.port)
     )
