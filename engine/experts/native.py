@@ -52,6 +52,7 @@ class NativeExperts:
             )
         count = threads or psutil.cpu_count(logical=False) or 1
         nodes = memory_nodes(count) if nodes is None else nodes
+        self._gated = 0
         self._pool = _kernels.Experts(count, isa=isa, mode=mode, nodes=[list(n) for n in nodes])
 
     @property
@@ -88,6 +89,23 @@ class NativeExperts:
         x = x if x.dtype in (torch.float32, torch.bfloat16) else x.float()
         with _translated():
             return torch.from_numpy(self._pool.linear(number, x.contiguous()))
+
+    def add_swiglu(self, parts: tuple[tuple[Tensor, ...], ...]) -> int:
+        """The number for :meth:`swiglu` of gate, up and down. Raises CheckpointError."""
+        try:
+            # The kernels take it for a layer with one expert, which all tokens choose.
+            self._pool.add_layer(-1 - self._gated, [parts])
+        except _kernels.InputError as error:
+            raise CheckpointError("wrong_shape", str(error)) from error
+        self._gated += 1
+        return self._gated - 1
+
+    def swiglu(self, number: int, x: Tensor) -> Tensor:
+        """float32 [T, H] of x [T, H]. Sleeps until it is there. Raises Aborted."""
+        x = x if x.dtype in (torch.float32, torch.bfloat16) else x.float()
+        ids = torch.zeros(x.shape[0], 1, dtype=torch.int32)
+        ticket = self._pool.submit(-1 - number, x.contiguous(), ids, torch.ones(ids.shape))
+        return self.wait(ticket)
 
     def pack(self, matrix: Tensor, bits: int) -> tuple[Tensor, Tensor]:
         """bf16 [O, I] to INT4 (int32 [O, I/8]) or INT8 ([O, I]) and bf16 scales [O, I/32]."""

@@ -13,7 +13,7 @@ from engine.cache.latent_pool import LatentForm, LatentPool, PagedCache, page_co
 from engine.config import ModelConfig
 from engine.errors import Aborted
 from engine.experts.base import ExpertBackend
-from engine.model.layers import RMSNorm, SwiGLU
+from engine.model.layers import NativeSwiGLU, RMSNorm, SwiGLU
 from engine.model.linear import Linear
 from engine.model.mla import Attention, Form, Segment
 from engine.model.moe import MixtureOfExperts
@@ -34,7 +34,7 @@ class Layer:
     attention_norm: RMSNorm
     attention: Attention
     mlp_norm: RMSNorm
-    mlp: SwiGLU | MixtureOfExperts
+    mlp: SwiGLU | NativeSwiGLU | MixtureOfExperts
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Model:
             x = x + layer.attention(i, layer.attention_norm(x), cos, sin, segments, form)
             normed = layer.mlp_norm(x)
             mlp = layer.mlp
-            x = x + (mlp(normed) if isinstance(mlp, SwiGLU) else mlp(i, normed))
+            x = x + (mlp(i, normed) if isinstance(mlp, MixtureOfExperts) else mlp(normed))
             self._pages.keep()
         _finish(segments)
         if not all_logits:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from engine.checkpoint.packed_int4 import GROUP
+from engine.model.layers import NativeSwiGLU, SwiGLU
 from engine.model.linear import Linear, NativeLinear, PlainLinear
 from engine.model.weights import Weights
 
@@ -49,6 +50,21 @@ class Dense:
         if self.kernels is None or parts is None:
             return PlainLinear(self.weights.matrix(name, shape))
         return NativeLinear(self.kernels, self.kernels.add_matrix(parts))
+
+    def swiglu(self, at: str, hidden: int, inner: int) -> SwiGLU | NativeSwiGLU:
+        """The gated feed-forward whose matrices' names begin with `at`. Raises CheckpointError."""
+        shapes = {
+            f"{at}gate_proj.weight": (inner, hidden),
+            f"{at}up_proj.weight": (inner, hidden),
+            f"{at}down_proj.weight": (hidden, inner),
+        }
+        if self.own and self.kernels is not None:
+            parts = [self.parts(name, shape) for name, shape in shapes.items()]
+            if all(p is not None for p in parts):
+                found = tuple(p for p in parts if p is not None)
+                return NativeSwiGLU(self.kernels, self.kernels.add_swiglu(found))
+        gate, up, down = (self.linear(name, shape) for name, shape in shapes.items())
+        return SwiGLU(gate, up, down)
 
     def parts(self, name: str, shape: tuple[int, int]) -> tuple[Tensor, ...] | None:
         """Data and scales as the kernels take them; None for what they have no format for."""

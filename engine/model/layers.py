@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from engine.model.linear import Linear
+
+if TYPE_CHECKING:
+    from engine.experts.native import NativeExperts
 
 LATENT_NORM_EPS = 1e-6
 """q_a and kv_a norms: the DeepSeek-V3 reference leaves them at its class default."""
@@ -38,3 +42,15 @@ class SwiGLU:
         """[T, H] -> [T, H]"""
         inner = F.silu(self.gate(x)) * self.up(x)  # [T, H] -> [T, I]
         return self.down(inner)
+
+
+@dataclass(frozen=True, slots=True)
+class NativeSwiGLU:
+    """The same in one job of the native kernels, which know it by its number; in float32."""
+
+    kernels: NativeExperts
+    number: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[T, H] -> [T, H]. Raises Aborted."""
+        return self.kernels.swiglu(self.number, x).to(x.dtype)

@@ -20,7 +20,7 @@ from engine.experts.observed import ObservedExperts
 from engine.experts.reference import ReferenceExperts
 from engine.model.deepseek import Layer, Model
 from engine.model.dense import Dense
-from engine.model.layers import LATENT_NORM_EPS, RMSNorm, SwiGLU
+from engine.model.layers import LATENT_NORM_EPS, RMSNorm
 from engine.model.linear import Linear
 from engine.model.mla import Attention
 from engine.model.moe import MixtureOfExperts, Router
@@ -220,7 +220,7 @@ class _Loading:
             mlp_norm=self._norm(f"{at}post_attention_layernorm", hidden),
             mlp=self._mixture(i, f"{at}mlp.")
             if self.config.is_moe(i)
-            else self._swiglu(f"{at}mlp.", self.config.intermediate_size),
+            else self.dense.swiglu(f"{at}mlp.", hidden, self.config.intermediate_size),
         )
 
     def _attention(self, at: str) -> Attention:
@@ -267,16 +267,12 @@ class _Loading:
         )
         inner = config.moe_intermediate_size * config.n_shared_experts
         device = self.assembly.device
-        shared = device.static(self._swiglu(f"{at}shared_experts.", inner)) if inner else None
+        shared = None
+        if inner:
+            shared = self.dense.swiglu(f"{at}shared_experts.", config.hidden_size, inner)
         self.assembly.learn(layer, router)
-        return MixtureOfExperts(router, shared, self.experts, device)
-
-    def _swiglu(self, at: str, inner: int) -> SwiGLU:
-        hidden = self.config.hidden_size
-        return SwiGLU(
-            gate=self.dense.linear(f"{at}gate_proj.weight", (inner, hidden)),
-            up=self.dense.linear(f"{at}up_proj.weight", (inner, hidden)),
-            down=self.dense.linear(f"{at}down_proj.weight", (hidden, inner)),
+        return MixtureOfExperts(
+            router, device.static(shared) if shared else None, self.experts, device
         )
 
     def _norm(self, at: str, width: int, eps: float | None = None) -> RMSNorm:

@@ -14,9 +14,9 @@ from engine.config import ModelConfig
 from engine.making.shapes import read_shape
 from engine.making.writer import Choice, write_model
 from engine.model.deepseek import Model
-from engine.model.layers import SwiGLU
 from engine.model.loader import load_model
 from engine.model.mla import Form, Segment
+from engine.model.moe import MixtureOfExperts
 from engine.model.rope import RotaryTable
 
 from .conftest import Pair, oracle_of
@@ -90,7 +90,7 @@ def forward_at(model: Model, ids: list[int], positions: list[int], form: Form) -
         normed = layer.attention_norm(x)
         x = x + layer.attention(i, normed, cos, sin, [segment], form)
         normed, mlp = layer.mlp_norm(x), layer.mlp
-        x = x + (mlp(normed) if isinstance(mlp, SwiGLU) else mlp(i, normed))
+        x = x + (mlp(i, normed) if isinstance(mlp, MixtureOfExperts) else mlp(normed))
     return model._head(model._norm(x))
 
 

@@ -18,13 +18,14 @@ struct Scratch {
 
 }  // namespace
 
-ActivationRows::ActivationRows(const Isa& isa, std::int64_t rows, std::int64_t columns, bool fast)
+ActivationRows::ActivationRows(const Isa& isa, std::int64_t rows, std::int64_t columns, bool fast,
+                               Begin begin)
     : isa_(isa),
       rows_(rows),
       groups_((columns + kGroup - 1) / kGroup),
       stride_(fast ? padded(columns, isa.block) / kGroup * isa.group_bytes : 0),
       offsets_(fast ? padded(columns, isa.block) / kGroup : 0),
-      wide_(rows * groups_ * kGroup),
+      wide_(rows * groups_ * kGroup, columns % kGroup == 0 ? begin : Begin::zero),
       data_(rows * stride_),
       offset_(rows * offsets_),
       scale_(fast ? rows : 0) {}

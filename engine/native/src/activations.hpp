@@ -12,12 +12,14 @@ enum class Mode { exact, fast };
 // The form in which a matrix of `format` is multiplied: INT8 only against INT4, and only if asked.
 inline bool takes_fast(Mode mode, Format format) { return mode == Mode::fast && format == Format::int4; }
 
+enum class Begin { zero, unset };   // unset: whoever asks for it writes everything
+
 template <class T>
-class Aligned {  // zeroed, on a boundary of 64 bytes
+class Aligned {  // on a boundary of 64 bytes
 public:
-    explicit Aligned(std::int64_t count = 0)
+    explicit Aligned(std::int64_t count = 0, Begin begin = Begin::zero)
         : bytes_(static_cast<T*>(::operator new(bytes(count), std::align_val_t(64)))) {
-        std::memset(static_cast<void*>(bytes_.get()), 0, bytes(count));
+        if (begin == Begin::zero) std::memset(static_cast<void*>(bytes_.get()), 0, bytes(count));
     }
     T* get() const { return bytes_.get(); }
 
@@ -29,10 +31,28 @@ private:
     std::unique_ptr<T, Free> bytes_;
 };
 
+// Somebody else's rows of float32 or, `narrow`, bf16.
+struct FloatRows {
+    const void* data;
+    bool narrow;
+    std::int64_t rows, columns;
+
+    void read(std::int64_t row, float* out) const {
+        if (narrow) {
+            const auto* from = static_cast<const std::uint16_t*>(data) + row * columns;
+            for (std::int64_t c = 0; c < columns; ++c) out[c] = widen_bf16(from[c]);
+        } else {
+            std::memcpy(out, static_cast<const float*>(data) + row * columns, columns * 4);
+        }
+    }
+};
+
 class ActivationRows {
 public:
-    // `fast`: hold the INT8 form beside the float32 one.
-    ActivationRows(const Isa& isa, std::int64_t rows, std::int64_t columns, bool fast);
+    // `fast`: hold the INT8 form beside the float32 one. `begin` is for the columns; what pads them
+    // to whole groups is zero.
+    ActivationRows(const Isa& isa, std::int64_t rows, std::int64_t columns, bool fast,
+                   Begin begin = Begin::zero);
 
     std::int64_t rows() const { return rows_; }
     std::int64_t width() const { return groups_ * kGroup; }

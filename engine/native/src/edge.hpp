@@ -115,19 +115,15 @@ inline Expert read_expert(nb::handle object, const std::string& name, std::int64
     return {gate, up, down};
 }
 
-// Rows of float32 or bfloat16 into a job's float32 input.
+inline FloatRows float_rows(const Array& x) {
+    return {x.data(), x.dtype() == kBf16, side(x, 0), side(x, 1)};
+}
+
+// Rows into a job's float32 input.
 template <class J>
 void fill(J& job, const Array& x) {
-    const std::int64_t columns = side(x, 1);
-    for (std::int64_t t = 0; t < side(x, 0); ++t) {
-        float* row = job.input(t);
-        if (x.dtype() == kBf16) {
-            const auto* from = static_cast<const std::uint16_t*>(x.data()) + t * columns;
-            for (std::int64_t c = 0; c < columns; ++c) row[c] = widen_bf16(from[c]);
-        } else {
-            std::memcpy(row, static_cast<const float*>(x.data()) + t * columns, columns * 4);
-        }
-    }
+    const FloatRows rows = float_rows(x);
+    for (std::int64_t t = 0; t < rows.rows; ++t) rows.read(t, job.input(t));
 }
 
 using Result = nb::ndarray<nb::numpy, float, nb::ndim<2>>;

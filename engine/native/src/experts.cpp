@@ -47,10 +47,10 @@ ForwardJob::ForwardJob(const Isa& isa, Mode mode, std::shared_ptr<const Layer> l
       token_(tokens * (top_k + layer_->shared.size())),
       weight_(token_.size()),
       row_(token_.size()),
-      input_(isa, tokens, layer_->hidden, any_fast(mode, *layer_)),
+      input_(isa, tokens, layer_->hidden, any_fast(mode, *layer_), Begin::unset),
       inner_(isa, tokens * top_k, layer_->experts.empty() ? 0 : layer_->experts[0].inter(),
-             inner_fast(mode, layer_->experts)),
-      output_(tokens * layer_->hidden) {
+             inner_fast(mode, layer_->experts), Begin::unset),
+      output_(tokens * layer_->hidden, Begin::unset) {
     // Sort the T*K choices by expert, keeping the tokens' order (counting sort).
     std::vector<std::int64_t> end(layer_->experts.size() + 1);
     for (std::int64_t i = 0; i < tokens * top_k; ++i) ++end[ids[i] + 1];
@@ -67,7 +67,7 @@ ForwardJob::ForwardJob(const Isa& isa, Mode mode, std::shared_ptr<const Layer> l
     shared_inner_.reserve(layer_->shared.size());  // shares point into it
     for (std::size_t s = 0; s < layer_->shared.size() && tokens > 0; ++s) {
         const Expert& expert = layer_->shared[s];
-        shared_inner_.emplace_back(isa, tokens, expert.inter(), fast(expert.down));
+        shared_inner_.emplace_back(isa, tokens, expert.inter(), fast(expert.down), Begin::unset);
         const std::int64_t begin = tokens * (top_k + static_cast<std::int64_t>(s));
         for (std::int64_t t = 0; t < tokens; ++t) {
             token_[begin + t] = t;
@@ -92,7 +92,7 @@ std::int64_t ForwardJob::items(int phase) const {
             for (const ActivationRows& inner : shared_inner_) rows += inner.fast() ? inner.rows() : 0;
             return rows;
         }
-        default: return shares_.empty() ? 0 : blocks(layer_->hidden);
+        default: return tokens_ > 0 ? blocks(layer_->hidden) : 0;
     }
 }
 
@@ -163,6 +163,8 @@ void ForwardJob::gate_up(const Share& share, std::int64_t first_row, std::int64_
 
 void ForwardJob::down(std::int64_t first_row, std::int64_t rows) {
     float* part = sums().gate.get();
+    for (std::int64_t t = 0; t < tokens_; ++t)
+        std::memset(output_.get() + t * layer_->hidden + first_row, 0, rows * sizeof(float));
     for (const Share& share : shares_) {
         for (std::int64_t i = share.begin; i < share.end; i += kBatch) {
             if (aborted()) return;

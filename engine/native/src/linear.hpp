@@ -8,18 +8,18 @@ namespace selenograph {
 
 class LinearJob final : public Job {
 public:
-    LinearJob(const Isa& isa, Mode mode, const Matrix& matrix, std::int64_t tokens)
+    // x stays where it is until the job is over.
+    LinearJob(const Isa& isa, Mode mode, const Matrix& matrix, const FloatRows& x)
         : isa_(isa),
           matrix_(matrix),
+          x_(x),
           fast_(takes_fast(mode, matrix.format)),
-          input_(isa, tokens, matrix.columns, fast_),
-          token_(tokens),
-          output_(tokens * matrix.rows) {
-        for (std::int64_t t = 0; t < tokens; ++t) token_[t] = t;
+          input_(isa, x.rows, matrix.columns, fast_, Begin::unset),
+          token_(x.rows),
+          output_(x.rows * matrix.rows, Begin::unset) {
+        for (std::int64_t t = 0; t < x.rows; ++t) token_[t] = t;
     }
 
-    // Fill each row before the job is submitted.
-    float* input(std::int64_t token) { return input_.row(token); }
     float* output() { return output_.get(); }  // [tokens, rows]
     std::int64_t tokens() const { return static_cast<std::int64_t>(token_.size()); }
     std::int64_t rows() const { return matrix_.rows; }
@@ -27,13 +27,16 @@ public:
 protected:
     int phases() const override { return 2; }
     std::int64_t items(int phase) const override {
-        if (phase == 0) return fast_ ? tokens() : 0;
+        if (phase == 0) return tokens();
         return tokens() > 0 ? (matrix_.rows + kBlock - 1) / kBlock : 0;
     }
     std::int64_t longest_run(int) const override { return kDotRows / kBlock; }
     void run(int phase, std::int64_t first, std::int64_t count) override {
         if (phase == 0) {
-            for (std::int64_t t = first; t < first + count; ++t) input_.quantise(t);
+            for (std::int64_t t = first; t < first + count; ++t) {
+                x_.read(t, input_.row(t));
+                if (fast_) input_.quantise(t);
+            }
             return;
         }
         const std::int64_t row = first * kBlock;
@@ -47,6 +50,7 @@ private:
 
     const Isa& isa_;
     const Matrix matrix_;
+    const FloatRows x_;
     const bool fast_;
     ActivationRows input_;
     std::vector<std::int64_t> token_;

@@ -88,8 +88,7 @@ public:
         std::shared_ptr<LinearJob> job;
         {
             nb::gil_scoped_release unlocked;
-            job = std::make_shared<LinearJob>(*isa_, mode_, matrix, side(x_in, 0));
-            fill(*job, x_in);
+            job = std::make_shared<LinearJob>(*isa_, mode_, matrix, float_rows(x_in));
             pool_.submit(job);
         }
         return await(job, matrix.rows);
