@@ -338,6 +338,31 @@ class TierUse(msgspec.Struct, frozen=True):
     hits: int = 0
 
 
+Outcome = Literal["done", "aborted", "failed"]
+STEP_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Upper bounds by which steps are counted; longer ones come last."""
+
+
+class Counters(msgspec.Struct, frozen=True):
+    """What was done since the load; of requests that ended as they should, but for the steps."""
+
+    done: int = 0
+    aborted: int = 0
+    failed: int = 0
+    preemptions: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    """Of the prompts' tokens those that others had computed."""
+    computed_tokens: int = 0
+    """Of all steps: prompts, replies and drafts."""
+    written_tokens: int = 0
+    accepted_drafts: int = 0
+    rejected_drafts: int = 0
+    step_seconds: float = 0.0
+    steps: tuple[int, ...] = ()
+    """By :data:`STEP_SECONDS`."""
+
+
 class EngineStatus(msgspec.Struct, frozen=True):
     """``GET /engine/status`` and the data of ``status`` on ``/engine/events``."""
 
@@ -360,6 +385,12 @@ class EngineStatus(msgspec.Struct, frozen=True):
     error: ErrorBody | None = None
     running: int = 0
     waiting: int = 0
+    running_background: int = 0
+    """Of those that run; the rest are interactive."""
+    waiting_background: int = 0
+    prefilling: int = 0
+    """Of those that run: whose prompts are not computed yet."""
+    counters: Counters = Counters()
     resident_bytes: int = 0
     prefill_tokens_per_s: float = 0.0
     decode_tokens_per_s: float = 0.0

@@ -226,6 +226,7 @@ class Engine:
         self.scheduler.remove(sequence)
         self.cancels.gone(sequence.request.id)
         self._replies.pop(sequence.request.id, None)
+        self.meter.ended(last)
         sequence.request.sink(last)
 
     def _progress(self, sequence: Sequence) -> Progress:

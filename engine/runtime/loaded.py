@@ -41,6 +41,7 @@ class Loaded:
     def status(self, of_process: EngineStatus) -> EngineStatus:
         """What is so without a model, completed."""
         scheduler, meter = self.engine.scheduler, self.engine.meter
+        running, waiting = tuple(scheduler.running), tuple(scheduler.waiting)
         stats = self.engine.stats.snapshot() if self.engine.stats is not None else None
         gpu_used, gpu_total = _device_memory()
         return msgspec.structs.replace(
@@ -54,8 +55,12 @@ class Loaded:
             experts=self.experts,
             threads=self.threads,
             context_length=self.text.context_length,
-            running=len(scheduler.running),
-            waiting=len(scheduler.waiting),
+            running=len(running),
+            waiting=len(waiting),
+            running_background=sum(s.request.priority == "background" for s in running),
+            waiting_background=sum(s.request.priority == "background" for s in waiting),
+            prefilling=sum(s.pending > 1 for s in running),
+            counters=meter.counters(scheduler.preemptions),
             prefill_tokens_per_s=meter.prefill_tokens_per_s,
             decode_tokens_per_s=meter.decode_tokens_per_s,
             held_pages=self.engine.tree.pool.pages - self.engine.tree.room,

@@ -30,6 +30,7 @@ from engine.protocol import (
 from engine.server.chat import chat_completions
 from engine.server.experts import experts, trace
 from engine.server.guard import Guard
+from engine.server.metrics import metrics
 from engine.server.replies import NotFound, error_reply, json_reply, read_body
 from engine.server.tokenize import tokenize
 from engine.types import EngineHandle
@@ -99,6 +100,7 @@ def build_app(
             Route("/engine/events", _guarded(events), methods=["GET"]),
             Route("/engine/experts", _guarded(partial(experts, engine)), methods=["GET"]),
             Route("/engine/trace/{id}", _guarded(partial(trace, engine)), methods=["GET"]),
+            Route("/metrics", _guarded(partial(metrics, engine)), methods=["GET"]),
             Route("/engine/requests/{id}/abort", _guarded(abort), methods=["POST"]),
             Route("/{rest:path}", _guarded(nowhere), methods=methods),
         ],

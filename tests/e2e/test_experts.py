@@ -49,8 +49,10 @@ async def test_the_counts_of_a_request_reach_the_client(engine: EngineProcess) -
             extra_body={"x_engine": {"request_id": "asked"}},
         )
     assert reply.usage is not None
-    # The last token that was sampled is never computed.
-    tokens = reply.usage.prompt_tokens + reply.usage.completion_tokens - 1
+    # The last token that was sampled is never computed, drafts that were wrong are.
+    details = reply.usage.completion_tokens_details
+    assert details is not None and details.rejected_prediction_tokens is not None
+    tokens = reply.usage.total_tokens - 1 + details.rejected_prediction_tokens
     for window in ("start", "minute"):
         heat = (await client.experts(window)).heat
         assert heat is not None
@@ -120,7 +122,13 @@ def test_the_window_shows_what_the_model_chose(
         timeout=60_000,
     )
     usage = [s.call.usage for s in desk.bridge.state.path()[0].steps if s.call]
-    computed = sum(u.total_tokens - 1 - u.prompt_tokens_details.cached_tokens for u in usage)
+    computed = sum(
+        u.total_tokens
+        - 1
+        - u.prompt_tokens_details.cached_tokens
+        + u.completion_tokens_details.rejected_prediction_tokens
+        for u in usage
+    )
     qtbot.waitUntil(lambda: shown.tokens == computed)
     assert sum(shown.counts) == computed * TOP_K * len(LAYERS)
     assert panel.experts.heat.isVisible()
