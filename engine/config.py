@@ -99,6 +99,13 @@ class ModelConfig:
     tie_word_embeddings: bool
     eos_ids: tuple[int, ...]
     quantisation: Quantisation | None
+    predicts: bool = False
+    """Whether the layer for multi-token prediction after the last is loaded, too."""
+
+    @property
+    def latent_layers(self) -> int:
+        """Layers that keep latents."""
+        return self.num_hidden_layers + self.predicts
 
     @property
     def qk_head_dim(self) -> int:
@@ -168,6 +175,7 @@ class ModelConfig:
             tie_word_embeddings=bool(text.get("tie_word_embeddings", False)),
             eos_ids=_eos(text.get("eos_token_id"), sizes["vocab_size"]),
             quantisation=_quantisation(raw, text),
+            predicts=False,
         )
 
 

@@ -319,8 +319,9 @@ class LoadRequest(msgspec.Struct, frozen=True):
     """Activations of INT4 experts in float32 or INT8; ``auto``: by the model's size."""
     dense: Literal["auto", "published", "int8", "int4"] = "auto"
     """Form of everything but routed experts where there is no accelerator."""
-    speculation: Literal["auto", "off"] = "auto"
-    """Whether tokens are drafted and checked many at once, where that is measured to pay."""
+    speculation: Literal["auto", "mtp", "off"] = "auto"
+    """Whether tokens are drafted and checked many at once, where that is measured to pay; ``mtp``
+    also by the checkpoint's layer for multi-token prediction, where there is no accelerator."""
     cache_bytes: Natural = 0
     """Of the KV cache; 0: a full context, at least 1 GiB, at most half of what is free."""
     cache_form: Literal["auto", "float32", "bf16", "int8"] = "auto"

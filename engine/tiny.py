@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.checkpoint.headers import INDEX
-from engine.checkpoint.names import Expected, expected_tensors
+from engine.checkpoint.names import Expected, expected_tensors, prediction_tensors
 from engine.checkpoint.packed_int4 import quantise
 from engine.config import ModelConfig
 from engine.making.vocabulary import CONTROL, word_ranks, write_json, write_text_files
@@ -38,6 +38,8 @@ class TinyShape:
     inner: int = 32
     dense_inner: int = 96
     context: int = 4096
+    predicts: bool = False
+    """Whether a layer for multi-token prediction follows the last."""
 
 
 def write_tiny(
@@ -55,7 +57,11 @@ def write_tiny(
     raw = _config(family, shape, len(ranks) + len(CONTROL), quantised)
     write_json(folder / "config.json", raw)
     write_text_files(folder, ranks, control)
-    _write_weights(folder, ModelConfig.from_dict(raw), torch.Generator().manual_seed(seed))
+    config = ModelConfig.from_dict(raw)
+    tensors = list(expected_tensors(config))
+    if shape.predicts:
+        tensors += prediction_tensors(config)
+    _write_weights(folder, config, tensors, torch.Generator().manual_seed(seed))
     return folder
 
 
@@ -98,6 +104,8 @@ def _config(family: Family, shape: TinyShape, vocab: int, quantised: bool) -> di
         "pad_token_id": first + CONTROL.index("[PAD]"),
         "torch_dtype": "bfloat16",
     }
+    if shape.predicts:
+        config["num_nextn_predict_layers"] = 1
     if family != "moonlight":
         beta_fast = 1.0 if kimi else 32.0
         config["rope_scaling"] = {
@@ -135,11 +143,13 @@ def _config(family: Family, shape: TinyShape, vocab: int, quantised: bool) -> di
     return config
 
 
-def _write_weights(folder: Path, config: ModelConfig, rng: torch.Generator) -> None:
+def _write_weights(
+    folder: Path, config: ModelConfig, items: list[Expected], rng: torch.Generator
+) -> None:
     shards: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
     pending: tuple[Tensor, Tensor] | None = None
     half = config.num_hidden_layers // 2
-    for item in expected_tensors(config):
+    for item in items:
         if item.name.endswith("weight_packed"):
             rows, words = item.shape
             packed, scale = quantise(_normal((rows, words * 8), 1 / math.sqrt(words * 8), rng))

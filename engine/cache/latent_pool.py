@@ -54,7 +54,7 @@ class LatentPool:
         self.pages = pages
         self.rank, self.rope = config.kv_lora_rank, config.qk_rope_head_dim
         self.row = row_width(config, form)
-        shape = pages, config.num_hidden_layers, PAGE_TOKENS, self.row
+        shape = pages, config.latent_layers, PAGE_TOKENS, self.row
         self.data = _allocate(shape, _DTYPES[form], place)
         """[pages, layers, 64, row]; see :data:`LatentForm` for a row."""
         self._touched = 0
@@ -200,7 +200,7 @@ def row_width(config: ModelConfig, form: LatentForm) -> int:
 def page_bytes(config: ModelConfig, form: LatentForm) -> int:
     """Of 64 tokens in all layers."""
     row = row_width(config, form) * _DTYPES[form].itemsize
-    return config.num_hidden_layers * PAGE_TOKENS * row
+    return config.latent_layers * PAGE_TOKENS * row
 
 
 def pack_rows(latents: Tensor, rank: int) -> Tensor:

@@ -89,6 +89,17 @@ def expected_tensors(config: ModelConfig) -> Iterator[Expected]:
         yield _plain(f"{prefix}lm_head.weight", (vocab, hidden), "embeddings")
 
 
+def prediction_tensors(config: ModelConfig) -> Iterator[Expected]:
+    """The layer for multi-token prediction, where a family adds one after its last."""
+    layer, vocab, hidden = config.num_hidden_layers, config.vocab_size, config.hidden_size
+    at = layer_prefix(config, layer)
+    for norm in ("enorm", "hnorm", "shared_head.norm"):
+        yield _plain(f"{at}{norm}.weight", (hidden,), "norms")
+    yield _plain(f"{at}eh_proj.weight", (hidden, 2 * hidden), "dense")
+    yield _plain(f"{at}shared_head.head.weight", (vocab, hidden), "embeddings")
+    yield from _layer(config, layer)
+
+
 def _layer(config: ModelConfig, layer: int) -> Iterator[Expected]:
     at, hidden = layer_prefix(config, layer), config.hidden_size
     for norm in ("input_layernorm", "post_attention_layernorm"):

@@ -17,6 +17,7 @@ from engine.model.layers import NativeSwiGLU, RMSNorm, SwiGLU
 from engine.model.linear import Linear
 from engine.model.mla import Attention, Form, Segment
 from engine.model.moe import MixtureOfExperts
+from engine.model.mtp import Predictor
 from engine.model.page_limit import PageLimit
 from engine.model.rope import RotaryTable
 
@@ -65,6 +66,7 @@ class Model:
         place: torch.device,
         cache_dtype: torch.dtype | None = None,
         network: NativeNetwork | None = None,
+        predictor: Predictor | None = None,
     ) -> None:
         self.config = config
         self.dtype = dtype
@@ -79,6 +81,8 @@ class Model:
         narrow = (cache_dtype or dtype) == torch.bfloat16
         self.cache_form: LatentForm = "bf16" if narrow else "float32"
         self._network = network
+        self.predictor = predictor
+        """Drafts tokens, where the checkpoint's layer for that was loaded."""
 
     @property
     def network(self) -> NativeNetwork | None:
@@ -128,6 +132,8 @@ class Model:
             x = x + (mlp(i, normed) if isinstance(mlp, MixtureOfExperts) else mlp(normed))
             self._pages.keep()
         _finish(segments)
+        if self.predictor is not None:
+            self.predictor.follow(ids, self._norm(x), cos, sin, segments)
         if not all_logits:
             x = x[_wanted(batch, segments)]  # [T, H] -> [rows, H]
             if not len(x):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from torch import Tensor
 
 from engine.checkpoint.mapped import MappedCheckpoint
 from engine.checkpoint.names import attention_shapes, layer_prefix
@@ -24,6 +25,7 @@ from engine.model.layers import LATENT_NORM_EPS, RMSNorm
 from engine.model.linear import Linear
 from engine.model.mla import Attention
 from engine.model.moe import MixtureOfExperts, Router
+from engine.model.mtp import PredictionLayer, Predictor
 from engine.model.page_limit import PageLimit
 from engine.model.rope import RotaryTable
 from engine.model.weights import Weights
@@ -62,6 +64,7 @@ def load_model(
     should_abort: Callable[[], bool] = lambda: False,
     options: ExpertOptions = _PLAIN,
     kernels: KernelOptions = _BEST,
+    predict: bool = False,
 ) -> Model:
     """Load a folder. `dtype` None: float32 for small models, else bfloat16.
 
@@ -69,7 +72,9 @@ def load_model(
     taken as it is, without `options`.
     Routed experts, and dense parts that are stored in `dtype`, stay views of the mapped files.
     Without an accelerator the native kernels multiply the dense parts of large models, too; small
-    batches then go through all layers in one call of theirs, as they do for small models.
+    batches then go through all layers in one call of theirs, as they do for small models, unless
+    `predict` has the checkpoint's layer for multi-token prediction loaded: that one needs no
+    accelerator, no budget for experts, and wants the hidden states of every step.
     Raises CheckpointError, ResourceError ``out_of_memory``, ``unsupported_isa``, Aborted.
     """
     config = ModelConfig.from_folder(folder)
@@ -83,13 +88,17 @@ def load_model(
             experts = "native" if weights.experts_suit_kernels() else "reference"
         computing = _computing(config, experts, threads, kernels)
         assembly = _assembly(config, computing, experts, device, options)
+        alone = isinstance(device, Inline) and not options.wraps
+        join = f"{layer_prefix(config, config.num_hidden_layers)}eh_proj.weight"
+        config = replace(config, predicts=predict and alone and weights.has(join))
     except BaseException:
         device.close()
         raise
     try:
         dense = _dense(weights, computing if isinstance(device, Inline) else None, kernels)
         # Everything that is wrapped around the kernels wants to see each layer by itself.
-        loading = _Loading(config, dense, dtype, assembly, whole=not options.wraps)
+        whole = not options.wraps and not config.predicts
+        loading = _Loading(config, dense, dtype, assembly, whole, computing)
         return loading.run(PageLimit(source), progress, should_abort)
     except BaseException:
         assembly.experts.close()
@@ -155,6 +164,7 @@ class _Loading:
         dtype: torch.dtype,
         assembly: Assembly,
         whole: bool = True,
+        computing: ExpertBackend | None = None,
     ) -> None:
         self.config = config
         self.dense = dense
@@ -164,6 +174,7 @@ class _Loading:
         # The native kernels compute in float32 whatever they read.
         self.computed = torch.float32 if dense.own else dtype
         self.assembly = assembly
+        self.computing = computing or assembly.experts
         self.experts = assembly.experts
         self.rotary = RotaryTable(config)
 
@@ -200,6 +211,30 @@ class _Loading:
             self.assembly.device.place,
             self.dtype,
             network,
+            self._predictor(embedding, head) if config.predicts else None,
+        )
+
+    def _predictor(self, embedding: Tensor, head: Linear) -> Predictor:
+        """Its experts go straight to the kernels: nobody counts or moves them."""
+        config, number = self.config, self.config.num_hidden_layers
+        at, hidden = layer_prefix(config, number), config.hidden_size
+        own = f"{at}shared_head.head.weight"
+        if self.weights.has(own):
+            head = self.dense.linear(own, (config.vocab_size, hidden))
+        plain = Assembly(self.computing, self.assembly.device)
+        inner = _Loading(config, self.dense, self.dtype, plain)
+        return Predictor(
+            PredictionLayer(
+                number,
+                embedding,
+                self._norm(f"{at}enorm", hidden),
+                self._norm(f"{at}hnorm", hidden),
+                self.dense.linear(f"{at}eh_proj.weight", (hidden, 2 * hidden)),
+                inner._layer(number),
+                self._norm(f"{at}shared_head.norm", hidden),
+                head,
+            ),
+            self.rotary,
         )
 
     def _network(self, pages: PageLimit) -> NativeNetwork | None:

@@ -73,13 +73,8 @@ class Attention:
         form: Form = "auto",
     ) -> Tensor:
         """[T, H] -> [T, H]; writes the new latents of every segment into its cache."""
-        config = self.config
         q_nope, q_rope = self._queries(x, cos, sin)  # [N, T, D], [N, T, P]
-        latent, k_rope = self.kv_a(x).split(
-            (config.kv_lora_rank, config.qk_rope_head_dim), -1
-        )  # [T, R], [T, P]
-        k_rope = self.rotary.rotate(k_rope, cos, sin)
-        fresh = torch.cat((self.kv_a_norm(latent), k_rope), -1)  # [T, R+P]
+        fresh = self.latents(x, cos, sin)  # [T, R+P]
         outputs = []
         for s in segments:
             s.cache.write(layer, s.past, fresh[s.begin : s.end])
@@ -90,6 +85,20 @@ class Attention:
             outputs.append(attend(q_nope[:, one], q_rope[:, one], layer, s))  # [t, N*Vh]
         heads = torch.cat(outputs) if len(outputs) > 1 else outputs[0]  # [T, N*Vh]
         return self.out(heads)  # [T, N*Vh] -> [T, H]
+
+    def latents(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """What the cache keeps of tokens: [T, H] -> [T, R+P]"""
+        config = self.config
+        latent, k_rope = self.kv_a(x).split(
+            (config.kv_lora_rank, config.qk_rope_head_dim), -1
+        )  # [T, R], [T, P]
+        k_rope = self.rotary.rotate(k_rope, cos, sin)
+        return torch.cat((self.kv_a_norm(latent), k_rope), -1)  # [T, R+P]
+
+    def read(self, x: Tensor, cos: Tensor, sin: Tensor, cached: Tensor) -> Tensor:
+        """One token's attention to latents [L, R+P], its own the last: [1, H] -> [1, H]"""
+        q_nope, q_rope = self._queries(x, cos, sin)  # [N, 1, D], [N, 1, P]
+        return self.out(self._attend(q_nope, q_rope, cached, len(cached) - 1))
 
     def _queries(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """[T, H] -> unrotated [N, T, D] and rotated [N, T, P] parts."""
@@ -149,15 +158,18 @@ class Attention:
 
     def _absorbed(self, q_nope: Tensor, q_rope: Tensor, layer: int, s: Segment) -> Tensor:
         """The same, reading the latents once for all heads; softmax in float32."""
-        config = self.config
-        t = q_nope.shape[1]
-        cached = s.cache.read(layer, 0, s.past + t, q_nope.dtype)  # [L, R+P]
+        cached = s.cache.read(layer, 0, s.past + q_nope.shape[1], q_nope.dtype)  # [L, R+P]
+        return self._attend(q_nope, q_rope, cached, s.past)
+
+    def _attend(self, q_nope: Tensor, q_rope: Tensor, cached: Tensor, past: int) -> Tensor:
+        """Queries [N, t, D], [N, t, P] over latents [L, R+P] -> [t, N*Vh]"""
+        config, t = self.config, q_nope.shape[1]
         q = torch.cat(
             (q_nope @ self.key_up.to(q_nope.dtype), q_rope), -1
         )  # [N, t, D] -> [N, t, R+P]
         scores = (q @ cached.T).float() * config.softmax_scale  # [N, t, L]
         if t > 1:
-            scores.masked_fill_(~_causal_mask(t, len(cached), s.past, q.device), -torch.inf)
+            scores.masked_fill_(~_causal_mask(t, len(cached), past, q.device), -torch.inf)
         weights = scores.softmax(-1).to(cached.dtype)
         context = weights @ cached[:, : config.kv_lora_rank]  # [N, t, L] x [L, R] -> [N, t, R]
         out = context @ self.value_up.to(context.dtype).transpose(1, 2)  # [N, t, Vh]

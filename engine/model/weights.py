@@ -45,6 +45,10 @@ class Weights:
         """Of dense parts."""
         return self._dtype
 
+    def has(self, name: str) -> bool:
+        """Whether the checkpoint holds a tensor of that name."""
+        return name in self._source
+
     def plain(self, name: str, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> Tensor:
         """A tensor that is stored as floats. Raises CheckpointError."""
         return self._floats(name, shape).to(self._place, dtype or self._dtype)

@@ -38,7 +38,7 @@ from engine.runtime.loaded import Loaded
 from engine.runtime.runner import Runner
 from engine.scheduler.budget import Chunks
 from engine.scheduler.scheduler import Scheduler, SchedulerLimits
-from engine.speculation.ngram import ngram_drafters
+from engine.speculation.mtp import new_drafters
 from engine.text.chat_template import ChatTemplate
 from engine.text.tokenizer import Tokenizer
 from engine.types import Broke, LoadedText, Request
@@ -295,6 +295,7 @@ class EngineThread:
             should_abort=cancel.is_set,
             options=_expert_options(request),
             kernels=KernelOptions(request.isa, request.mode, request.dense),
+            predict=request.speculation == "mtp",
         )
         config = model.config
         context = min(
@@ -309,7 +310,7 @@ class EngineThread:
             TextEnds(tokenizer, tokenizer.eos_ids | end_ids | frozenset(config.eos_ids)),
             context,
             Scheduler(tree, SchedulerLimits(chunks=Chunks(stream_from=streams))),
-            ngram_drafters() if request.speculation == "auto" else None,
+            new_drafters(model.predictor) if request.speculation != "off" else None,
         )
         text = LoadedText(
             name=folder.name,

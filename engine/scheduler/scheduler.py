@@ -202,7 +202,8 @@ class Scheduler:
             if sequence not in self.running:
                 continue
             most = min(-(-spare // left), self._room_for(plan, sequence) - 1)
-            drafts = _drafts(sequence, most, sum(len(item.computes) for item in plan.work))
+            beside = sum(len(item.computes) for item in plan.work) + left - 1
+            drafts = _drafts(sequence, most, beside)
             spare -= len(drafts)
             token = (sequence.tokens[-1],)
             plan.work.append(Work(sequence, sequence.computed, token, True, drafts))
@@ -280,7 +281,7 @@ def _drafts(sequence: Sequence, most: int, beside: int) -> tuple[int, ...]:
     most = min(most, sequence.room - 1)
     if sequence.drafter is None or most <= 0:
         return ()
-    return tuple(sequence.drafter.draft(sequence.tokens, most, beside)[:most])
+    return tuple(sequence.drafter.draft(sequence.tokens, most, beside, sequence.cache)[:most])
 
 
 def _seniority(sequence: Sequence) -> tuple[int, int]:

@@ -11,13 +11,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from engine.cache.latent_pool import PagedCache
+
 
 class Drafter(Protocol):
     """Drafts for one sequence. Engine thread only."""
 
-    def draft(self, tokens: Sequence[int], most: int, beside: int = 0) -> list[int]:
+    def draft(
+        self,
+        tokens: Sequence[int],
+        most: int,
+        beside: int = 0,
+        cache: PagedCache | None = None,
+    ) -> list[int]:
         """Up to ``most`` guesses at what follows ``tokens`` (prompt and reply so far); ``[]`` where
         none is worth its cost in a step that computes ``beside`` tokens of other sequences, too.
+
+        ``cache`` holds all of ``tokens`` but the last.
 
         ``tokens`` grows from call to call and is never rewritten. A call may be repeated before
         anything was observed and gives the same then.

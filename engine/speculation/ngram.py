@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.cache.latent_pool import PagedCache
 from engine.native import _kernels
 from engine.speculation.adaptive import Acceptance, StepCosts, drafts_that_pay
-from engine.speculation.base import Drafter, NewDrafter
+from engine.speculation.base import Drafter
 
 
 class NgramDrafter(Drafter):
@@ -30,7 +31,13 @@ class NgramDrafter(Drafter):
         self._length = 0
         """Of the sequence at the last look."""
 
-    def draft(self, tokens: Sequence[int], most: int, beside: int = 0) -> list[int]:
+    def draft(
+        self,
+        tokens: Sequence[int],
+        most: int,
+        beside: int = 0,
+        cache: PagedCache | None = None,
+    ) -> list[int]:
         """At most `most` tokens, none where they would not pay."""
         if len(tokens) != self._length:
             self._look(tokens)
@@ -55,9 +62,3 @@ class NgramDrafter(Drafter):
         if wrong:
             self._acceptance.note(before + right, False)
         self._length = len(tokens)
-
-
-def ngram_drafters() -> NewDrafter:
-    """Makes the drafters of one engine's sequences, which share what a step costs."""
-    costs = StepCosts()
-    return lambda: NgramDrafter(costs)

@@ -10,6 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.cache.latent_pool import PagedCache
 from engine.model.deepseek import Batch
 from engine.model.loader import load_model
 from engine.runtime.engine import Engine, TextEnds
@@ -32,7 +33,9 @@ class Recalling:
         self._reply = [t ^ 1 if i in wrong else t for i, t in enumerate(reply)]
         self.observed: list[tuple[int, int, int]] = []
 
-    def draft(self, tokens: Sequence[int], most: int, beside: int = 0) -> list[int]:
+    def draft(
+        self, tokens: Sequence[int], most: int, beside: int = 0, cache: PagedCache | None = None
+    ) -> list[int]:
         done = len(tokens) - len(PROMPT)
         return self._reply[done : done + most]
 

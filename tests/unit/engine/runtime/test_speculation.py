@@ -11,7 +11,7 @@ import torch
 from engine.model.loader import load_model
 from engine.protocol import CompletionTokensDetails
 from engine.runtime.engine import TextEnds
-from engine.speculation.ngram import ngram_drafters
+from engine.speculation.mtp import new_drafters
 from engine.text.chat_template import Prompt
 from engine.text.tokenizer import Tokenizer
 from engine.tiny import TinyShape, write_tiny
@@ -31,15 +31,16 @@ SAMPLING = [
 class Bench:
     """One small model on the test's own thread."""
 
-    def __init__(self, folder: Path) -> None:
-        self.model = load_model(folder, torch.float32, "native", threads=1)
+    def __init__(self, folder: Path, predict: bool = False) -> None:
+        self.model = load_model(folder, torch.float32, "native", threads=1, predict=predict)
         self.text = TextEnds(Tokenizer.from_folder(folder), frozenset())
 
     def run(
         self, chosen: list[int], speculate: bool, on: bool = True
     ) -> dict[int, tuple[list[int], CompletionTokensDetails]]:
         """Tokens of the chosen requests, computed together."""
-        engine = engine_of(self.model, self.text, 256, ngram_drafters() if on else None)
+        drafters = new_drafters(self.model.predictor) if on else None
+        engine = engine_of(self.model, self.text, 256, drafters)
         heard: dict[int, list[Emission]] = {i: [] for i in chosen}
         for i in chosen:
             engine.enqueue(
@@ -74,9 +75,14 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    shape = TinyShape(layers=2, experts=4, context=256)
-    return Bench(write_tiny(tmp_path_factory.mktemp("tiny") / "small", seed=1, shape=shape))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    shape = TinyShape(layers=2, experts=4, context=256, predicts=True)
+    return write_tiny(tmp_path_factory.mktemp("tiny") / "small", seed=1, shape=shape)
+
+
+@pytest.fixture(scope="module")
+def bench(folder: Path) -> Bench:
+    return Bench(folder)
 
 
 def test_replies_are_the_same_with_and_without(bench: Bench) -> None:
@@ -94,3 +100,15 @@ def test_replies_are_the_same_with_and_without(bench: Bench) -> None:
 def test_a_request_can_do_without(bench: Bench) -> None:
     for _, details in bench.run([0, 1, 2], speculate=False).values():
         assert details.accepted_prediction_tokens == details.rejected_prediction_tokens == 0
+
+
+def test_the_prediction_layer_changes_no_reply(bench: Bench, folder: Path) -> None:
+    predicting = Bench(folder, predict=True)
+    assert bench.model.predictor is None and predicting.model.predictor is not None
+    plain = {i: bench.run([i], speculate=False)[i][0] for i in range(len(PROMPTS))}
+    drafted = 0
+    for chosen in ([0], [1], [2], [0, 1, 2]):
+        for i, (tokens, details) in predicting.run(chosen, speculate=True).items():
+            assert tokens == plain[i]
+            drafted += details.accepted_prediction_tokens + details.rejected_prediction_tokens
+    assert drafted > 0

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from engine.cache.latent_pool import PagedCache
 from engine.errors import QueueFull, ResourceError
 from engine.scheduler.budget import Chunks
 from engine.scheduler.scheduler import SchedulerLimits
@@ -45,7 +46,9 @@ def prompt(family: int, length: int, branch: int = 0, shared: int = 0) -> list[i
 class Forgetful:
     """Drafts the next tokens of the model, some of them wrong."""
 
-    def draft(self, tokens: Sequence[int], most: int, beside: int = 0) -> list[int]:
+    def draft(
+        self, tokens: Sequence[int], most: int, beside: int = 0, cache: PagedCache | None = None
+    ) -> list[int]:
         from .world import logits, states
 
         state, drafts = states(tokens)[-1], list[int]()

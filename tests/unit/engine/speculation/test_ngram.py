@@ -8,7 +8,8 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 
 from engine.speculation.adaptive import StepCosts
-from engine.speculation.ngram import NgramDrafter, ngram_drafters
+from engine.speculation.mtp import new_drafters
+from engine.speculation.ngram import NgramDrafter
 
 MOST = 7
 
@@ -63,7 +64,7 @@ def test_a_copy_that_reaches_its_own_beginning_goes_round() -> None:
 
 
 def test_sequences_of_one_engine_share_what_a_step_costs() -> None:
-    new = ngram_drafters()
+    new = new_drafters()
     first, second = new(), new()
     first.draft([1, 2], 7)
     first.observe(0, 0, 1, 0.05)
