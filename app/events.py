@@ -329,6 +329,13 @@ class PlanChanged(msgspec.Struct, frozen=True, tag="plan"):
     items: tuple[PlanItem, ...]
 
 
+class ToolsMissing(msgspec.Struct, frozen=True, tag="tools.missing"):
+    """A server whose tools the run was to have cannot be used; it goes on without them."""
+
+    server: str
+    message: str
+
+
 class ClockJumped(msgspec.Struct, frozen=True, tag="clock.jumped"):
     """Nothing ran for so long (sleep, a stopped process); no budget counts it."""
 
@@ -527,6 +534,7 @@ Body = (
     | ContextHidden
     | ContextSummarised
     | PlanChanged
+    | ToolsMissing
     | ClockJumped
     | ModelCallBegin
     | ModelPrompt

@@ -118,3 +118,8 @@ def _(body: ev.ResultEdited) -> Words | None:
 @remark.register
 def _(body: ev.ReasoningEdited) -> Words | None:
     return "reasoning_edited", "You changed the reasoning"
+
+
+@remark.register
+def _(body: ev.ToolsMissing) -> Words | None:
+    return "tools_missing", f"Without the tools of {body.server}: {body.message}"

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from app.events import RunSettings
+from app.mcp.config import McpServer
 from app.notices import Notice
 from app.paths import folder_error
 
@@ -79,6 +80,9 @@ class Settings(msgspec.Struct, frozen=True):
     endpoints: tuple[Endpoint, ...] = ()
     collections: tuple[Collection, ...] = ()
     search: SearchSettings = SearchSettings()
+    mcp_servers: dict[str, McpServer] = {}
+    mcp_file: str = ""
+    """A file in the common ``mcpServers`` form, whose servers are there, too."""
     allow_private: tuple[str, ...] = ()
     """Hosts, addresses and networks on this machine or near it that pages may be opened from."""
     window: WindowLayout = WindowLayout()

@@ -74,6 +74,8 @@ async def run_turn(run: Run) -> None:
 
 async def _within_budget(run: Run) -> Ending:
     backend = await run.find_backend(run.settings)
+    for server, message in await run.tools.prepare(run.enabled):
+        run.emit(ev.ToolsMissing(server, message))
     turn = run.state.turn(run.turn)
     traits = backend.traits
     run.meter.prices = traits.prices

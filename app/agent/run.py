@@ -25,6 +25,7 @@ from app.closing import missing_ends
 from app.state import ConversationState, Turn, hidden_on, summary_on
 from app.store.journal import Journal
 from app.tools.base import Tool, ToolContext
+from app.tools.names import covers
 from engine.protocol import ChatMessage, Role, ToolSpec
 
 _NEEDS_FOLDER = frozenset({"list_files", "read_file", "search_files"})
@@ -43,6 +44,8 @@ class Tools(Protocol):
     def specs(self, names: tuple[str, ...]) -> tuple[ToolSpec, ...]: ...
 
     def get(self, name: str) -> Tool | None: ...
+
+    async def prepare(self, names: tuple[str, ...]) -> list[tuple[str, str]]: ...
 
     def parse(self, name: str, arguments_text: str) -> dict[str, object]: ...
 
@@ -159,7 +162,8 @@ class Run:
         """A tool that may be used in this run."""
         if name in self.offered():
             return OWN[name](self)
-        return self.tools.get(name) if name in self.enabled else None
+        enabled = any(covers(entry, name) for entry in self.enabled)
+        return self.tools.get(name) if enabled else None
 
     def parse(self, name: str, arguments: str) -> dict[str, Any]:
         """The arguments of a call. Raises ToolError."""

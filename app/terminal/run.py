@@ -24,7 +24,7 @@ from app.events import Event, RunSettings
 from app.paths import Paths
 from app.state import Turn
 from app.terminal.printer import JsonPrinter, Printer, TextPrinter
-from app.tools.names import NAMES
+from app.tools.names import NAMES, SEPARATOR
 
 _STATUS_CODES: dict[ev.TurnStatus, int] = {
     "answered": ANSWERED,
@@ -236,8 +236,9 @@ def _tools(text: str) -> tuple[str, ...]:
     known = NAMES
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
-        if name not in known:
-            raise ConfigError("no_tool", f"there is no tool {name!r}", f"known: {', '.join(known)}")
+        if name not in known and SEPARATOR not in name:
+            names_known = f"known: {', '.join(known)}, and SERVER__* of an MCP server"
+            raise ConfigError("no_tool", f"there is no tool {name!r}", names_known)
     return names
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 
 from app.errors import ToolError
+from app.mcp.hub import Hub, McpTool
 from app.paths import Paths
 from app.settings import Settings
 from app.tools.base import Tool
@@ -27,6 +28,7 @@ class Toolbox:
 
     def __init__(self, settings: Callable[[], Settings], paths: Paths) -> None:
         """``settings``: asked at each call, so that a change is in force at once."""
+        self._hub = Hub(settings, paths.logs)
         shelf = Shelf(settings, paths.index)
         tools: tuple[Tool, ...] = (
             Calculator(),
@@ -47,10 +49,15 @@ class Toolbox:
     def specs(self, names: Iterable[str]) -> tuple[ToolSpec, ...]:
         """Of the tools named, in the toolbox's order; unknown names are passed over."""
         wanted = set(names)
-        return tuple(tool.spec for name, tool in self._tools.items() if name in wanted)
+        own = (tool.spec for name, tool in self._tools.items() if name in wanted)
+        return (*own, *self._hub.specs(wanted))
 
     def get(self, name: str) -> Tool | None:
-        return self._tools.get(name)
+        return self._tools.get(name) or self._hub.get(name)
+
+    async def prepare(self, names: Iterable[str]) -> list[tuple[str, str]]:
+        """Start the servers whose tools are named; those that cannot be used, and why."""
+        return await self._hub.prepare(names)
 
     def parse(self, name: str, arguments_text: str) -> dict[str, Any]:
         """The arguments of a call, checked against the tool's schema. Raises ToolError."""
@@ -61,7 +68,9 @@ class Toolbox:
         except (ValueError, RecursionError):
             raise ToolError("arguments", "the arguments are not JSON") from None
         try:
-            jsonschema.validate(arguments, self._tools[name].spec.function.parameters)
+            jsonschema.validate(arguments, self._schema(name))
+        except RecursionError:
+            raise ToolError("arguments", "the arguments are nested too deeply") from None
         except jsonschema.ValidationError as error:
             where = f"{error.json_path[2:]}: " if error.path else ""
             raise ToolError("arguments", f"wrong arguments: {where}{error.message[:300]}") from None
@@ -73,5 +82,12 @@ class Toolbox:
             await tool.forget(conversation)
 
     async def close(self) -> None:
+        await self._hub.close()
         for tool in self._tools.values():
             await tool.close()
+
+    def _schema(self, name: str) -> dict[str, Any]:
+        tool = self.get(name)
+        if tool is None:
+            raise ToolError("arguments", f"there is no tool {name} any more")
+        return tool.checked if isinstance(tool, McpTool) else tool.spec.function.parameters

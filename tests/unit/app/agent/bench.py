@@ -41,6 +41,9 @@ class Toy:
         result: str = await self._work(arguments.get("x", ""), output)
         return result
 
+    async def prepare(self, names: tuple[str, ...]) -> list[tuple[str, str]]:
+        return []
+
     async def forget(self, conversation: str) -> None:
         pass
 
@@ -106,6 +109,9 @@ class ToyBox:
             raise ToolError("bad_arguments", "the arguments are not JSON") from None
         assert isinstance(arguments, dict)
         return arguments
+
+    async def prepare(self, names: tuple[str, ...]) -> list[tuple[str, str]]:
+        return []
 
     async def forget(self, conversation: str) -> None:
         pass
