@@ -7,7 +7,7 @@ import msgspec
 from app.agent.context import words
 from app.agent.history import Segment
 from app.backends.base import Backend
-from engine.protocol import ToolSpec
+from engine.protocol import ChatMessage, ToolSpec
 
 
 class Counter:
@@ -17,33 +17,46 @@ class Counter:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, bool], tuple[object, int]] = {}
-        self._tools: tuple[object, int] = ((), 0)
+        self._known: dict[tuple[str, bool], tuple[ChatMessage, int]] = {}
+        self._segments: list[Segment] = []
+        self._counts: list[int] = []
+        self._specs: tuple[ToolSpec, ...] = ()
+        self._tools = 0
         self._sum = 0
         self._scale = 1.0
 
     async def count(
         self, backend: Backend, segments: list[Segment], specs: tuple[ToolSpec, ...]
     ) -> list[int]:
-        """Tokens of each; what the template adds is spread over them."""
-        missing = [
-            segment
-            for segment in segments
-            if self._known.get((segment.key, segment.hidden), (None, 0))[0] is not segment.message
-        ]
+        """Tokens of each, before :attr:`scale`."""
+        counts = self._counts
+        if segments[: len(self._segments)] != self._segments:
+            counts = []
+        fresh = segments[len(counts) :]
+        missing = [segment for segment in fresh if not self._knows(segment)]
         texts = [words(segment) for segment in missing]
-        if self._tools[0] != specs:
+        if self._specs != specs:
             texts.append(msgspec.json.encode(specs).decode())
-        counts = await backend.count(texts) if texts else ()
-        if counts is None or len(counts) != len(texts):
-            counts = tuple(len(text.encode()) // 4 + 8 for text in texts)
-        if self._tools[0] != specs:
-            self._tools = specs, counts[-1]
-        for segment, tokens in zip(missing, counts, strict=False):
+        found = await backend.count(texts) if texts else ()
+        if found is None or len(found) != len(texts):
+            found = tuple(len(text.encode()) // 4 + 8 for text in texts)
+        if self._specs != specs:
+            self._specs, self._tools = specs, found[-1]
+        for segment, tokens in zip(missing, found, strict=False):
             self._known[segment.key, segment.hidden] = segment.message, tokens
-        found = [self._known[segment.key, segment.hidden][1] for segment in segments]
-        self._sum = sum(found) + self._tools[1]
-        return [round(tokens * self._scale) for tokens in found]
+        counts = [*counts, *(self._known[s.key, s.hidden][1] for s in fresh)]
+        self._segments, self._counts = segments, counts
+        self._sum = sum(counts) + self._tools
+        return counts
+
+    def _knows(self, segment: Segment) -> bool:
+        known = self._known.get((segment.key, segment.hidden))
+        return known is not None and known[0] == segment.message
+
+    @property
+    def scale(self) -> float:
+        """What a token that was counted is worth in the endpoint's whole prompts."""
+        return self._scale
 
     @property
     def sum(self) -> int:
@@ -53,7 +66,7 @@ class Counter:
     @property
     def beside(self) -> int:
         """Tokens of the tools' descriptions."""
-        return round(self._tools[1] * self._scale)
+        return round(self._tools * self._scale)
 
     def reported(self, prompt_tokens: int) -> None:
         """What the endpoint says of the prompt that was counted last."""

@@ -31,10 +31,11 @@ async def fit(run: Run, backend: Backend) -> None:
     window = run.window
     path = run.path()
     segments = run.history.segments(path, system_prompt(run.settings), run.note_role)
-    tokens = await run.counter.count(backend, segments, run.specs())
-    if not window:
-        return
+    counts = await run.counter.count(backend, segments, run.specs())
     room = context.room_of(window, run.meter.max_tokens)
+    if not window or run.counter.sum <= room:
+        return
+    tokens = [round(count * run.counter.scale) for count in counts]
     items = context.items_of(segments, tokens, plan_call_on(path))
     items.append(context.Item("tools", run.counter.beside, -1))
     decision = context.decide(items, room)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from app.events import MessageTaken, PartKind
@@ -47,37 +48,58 @@ class History:
     """Derives the segments and keeps those of steps that did not change."""
 
     def __init__(self) -> None:
-        self._steps: dict[tuple[str, Role], tuple[Step, frozenset[str], tuple[Segment, ...]]] = {}
+        self._turns: dict[tuple[str, Role], _Told] = {}
 
     def segments(self, path: Sequence[Turn], system: str, notes: Role) -> list[Segment]:
         """In the order in which they are sent."""
-        made = [Segment("system", "system", ChatMessage("system", system))] if system else []
+        made = [Segment("system", "system", _message("system", system))] if system else []
         summary = summary_on(path)
         first, skipped = covered(path, summary)
         if summary is not None:
-            made.append(Segment("notes", "notes", ChatMessage(notes, _notes(path, summary))))
+            made.append(Segment("notes", "notes", _message(notes, _notes(path, summary))))
         hidden = hidden_on(path)
         for turn in path[first:]:
-            made.append(Segment(turn.id, "user", ChatMessage("user", turn.text), turn.id))
-            for step in turn.steps[skipped:]:
-                if step.purpose == "summary":
-                    continue
-                if step.ended:
-                    made += self._ended(turn, step, hidden, notes)
-                else:
-                    made += _of_step(turn, step, hidden, notes, turn.status != "running")
+            made.append(Segment(turn.id, "user", _message("user", turn.text), turn.id))
+            made += self._of_turn(turn, skipped, hidden, notes)
             skipped = 0
         return made
 
-    def _ended(
-        self, turn: Turn, step: Step, hidden: frozenset[str], notes: Role
-    ) -> tuple[Segment, ...]:
-        mine = frozenset(tool.call for tool in step.tools if tool.call in hidden)
-        known = self._steps.get((step.span, notes))
-        if known is None or known[0] is not step or known[1] != mine:
-            known = step, mine, tuple(_of_step(turn, step, hidden, notes, True))
-            self._steps[step.span, notes] = known
-        return known[2]
+    def _of_turn(
+        self, turn: Turn, skipped: int, hidden: frozenset[str], notes: Role
+    ) -> list[Segment]:
+        steps = turn.steps[skipped:]
+        told = self._turns.get((turn.id, notes))
+        # Comparing is quick, for steps that did not change are the same objects.
+        if told is None or told.hidden != hidden or told.steps != steps[: len(told.steps)]:
+            told = _Told(hidden)
+        ended = len(told.steps)
+        segments = list(told.segments)
+        for step in steps[ended:]:
+            if not step.ended:
+                break
+            segments += _of_step(turn, step, hidden, notes, True)
+            ended += 1
+        self._turns[turn.id, notes] = _Told(hidden, steps[:ended], tuple(segments))
+        for step in steps[ended:]:
+            segments += _of_step(
+                turn, step, hidden, notes, bool(step.ended) or turn.status != "running"
+            )
+        return segments
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The finished steps of a turn, as they were told last."""
+
+    hidden: frozenset[str]
+    steps: tuple[Step, ...] = ()
+    segments: tuple[Segment, ...] = ()
+
+
+@lru_cache(maxsize=64)
+def _message(role: Role, text: str) -> ChatMessage:
+    """The same object for the same text, so that requests can be compared by identity."""
+    return ChatMessage(role, text)
 
 
 def covered(path: Sequence[Turn], summary: Summary | None) -> tuple[int, int]:
@@ -121,6 +143,8 @@ def _notes(path: Sequence[Turn], summary: Summary) -> str:
 def _of_step(
     turn: Turn, step: Step, hidden: frozenset[str], notes: Role, told: bool
 ) -> Iterator[Segment]:
+    if step.purpose == "summary":
+        return
     for i, note in enumerate(step.notes):
         message = ChatMessage("user" if isinstance(note, MessageTaken) else notes, note.text)
         yield Segment(f"{step.span}/note{i}", "note", message, turn.id, step.span)

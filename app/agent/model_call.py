@@ -167,6 +167,8 @@ def _closing(
 
 def _same(before: tuple[ChatMessage, ...], now: tuple[ChatMessage, ...]) -> int:
     """How many messages two requests have in common at their beginnings."""
+    if now[: len(before)] == before:
+        return len(before)
     for i, (one, other) in enumerate(zip(before, now, strict=False)):
         if one is not other and one != other:
             return i

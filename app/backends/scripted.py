@@ -59,7 +59,8 @@ class ScriptedBackend:
             reply = self._replies[min(len(self.requests), len(self._replies) - 1)]
         self.requests.append(request)
         prompt = "\n".join(f"{m.role}: {m.content}" for m in request.messages)
-        yield base.PromptRendered(prompt, len(prompt.split()))
+        length = len(prompt.split())
+        yield base.PromptRendered(prompt, length)
         completed = False
         reasoning = tokens = 0
         try:
@@ -77,9 +78,9 @@ class ScriptedBackend:
         yield base.Finished(
             reply.finish or ("tool_calls" if reply.calls else "stop"),
             Usage(
-                prompt_tokens=len(prompt.split()),
+                prompt_tokens=length,
                 completion_tokens=tokens,
-                total_tokens=len(prompt.split()) + tokens,
+                total_tokens=length + tokens,
                 completion_tokens_details=CompletionTokensDetails(reasoning),
             ),
         )

@@ -1,0 +1,210 @@
+"""A run of hundreds of steps under a small window, and the check that nothing of it went wrong.
+
+The model counts: it calls ``count`` with 1, 2, 3 … and goes on from the last result it sees. The
+tool writes each call to a ledger outside of the journal, so that one can be held against the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from app import events as ev
+from app.agent.patience import Patience
+from app.backends.base import ModelRequest
+from app.backends.scripted import Reply, ScriptedBackend
+from app.bus import Bus
+from app.conversations import Conversations
+from app.errors import ToolError
+from app.events import Budget, Event, RunSettings
+from app.settings import Settings
+from app.state import ConversationState, Turn
+from app.store.db import Database
+from app.store.journal import Journal
+from app.tools.base import Tool, ToolContext
+from engine.protocol import FunctionSpec, ToolSpec
+
+WINDOW = 32_768
+"""Tokens; the scripted model counts a word as one."""
+RESULT_WORDS = 250
+_CHUNKS = 24
+_TASK = "Count on to the end and say when you are there."
+
+
+class Count:
+    """Notes the call in the ledger, then answers at some length."""
+
+    spec = ToolSpec(
+        FunctionSpec(
+            "count",
+            "Counts on.",
+            {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
+        )
+    )
+    read_only = False
+    asks = False
+
+    def __init__(self, ledger: Path, seconds: float) -> None:
+        self._ledger = ledger
+        self._seconds = seconds
+
+    async def run(
+        self, arguments: dict[str, Any], context: ToolContext, output: Callable[[str], None]
+    ) -> str:
+        n = int(arguments["n"])
+        with self._ledger.open("a") as file:
+            file.write(f"{n}\n")
+        if self._seconds:
+            await asyncio.sleep(self._seconds)
+        return f"counted {n} " + "and what was found with it " * (RESULT_WORDS // 6)
+
+    async def forget(self, conversation: str) -> None:
+        """Nothing is kept."""
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class Tools:
+    """One tool."""
+
+    def __init__(self, tool: Count) -> None:
+        self._tool = tool
+
+    def specs(self, names: tuple[str, ...]) -> tuple[ToolSpec, ...]:
+        return (self._tool.spec,) if "count" in names else ()
+
+    def get(self, name: str) -> Tool | None:
+        return self._tool if name == "count" else None
+
+    async def prepare(self, names: tuple[str, ...]) -> list[tuple[str, str]]:
+        return []
+
+    def parse(self, name: str, arguments_text: str) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(arguments_text)
+        except ValueError:
+            raise ToolError("arguments", "the arguments are not JSON") from None
+        return found
+
+    async def forget(self, conversation: str) -> None:
+        """Nothing is kept."""
+
+
+def counting(steps: int) -> Callable[[ModelRequest], Reply]:
+    """The model: what it does depends on nothing but the messages."""
+
+    def reply(request: ModelRequest) -> Reply:
+        if not request.may_call:
+            return Reply(text="Notes: the count goes on; the last numbers are in the messages.")
+        at, result = last_count(request)
+        again = result.startswith("error:")
+        n = at if again else at + 1
+        if n > steps:
+            return Reply("Everything is counted.", f"I counted to {steps}.")
+        thought = f"The last was {at}, so {n} is next. " * 4
+        call = ("count", json.dumps({"n": n}))
+        return Reply(thought, calls=(call,), chunk=max(1, len(thought) // _CHUNKS))
+
+    return reply
+
+
+def last_count(request: ModelRequest) -> tuple[int, str]:
+    """(number, result) of the last call a request tells of."""
+    for i in range(len(request.messages) - 1, -1, -1):
+        calls = request.messages[i].tool_calls
+        if calls:
+            n = json.loads(calls[-1].function.arguments)["n"]
+            return n, request.messages[i + len(calls)].content or ""
+    return 0, ""
+
+
+class LongRun:
+    """In a folder; begun there, or gone on with where a dead process left it. On one loop."""
+
+    def __init__(self, folder: Path, steps: int, tool_seconds: float = 0.0) -> None:
+        self.steps = steps
+        self.ledger = folder / "ledger"
+        self.model = ScriptedBackend(counting(steps))
+        self.bus: Bus[Event] = Bus()
+        self._database, _ = Database.open(folder / "conversations.db")
+        self.journal = Journal(self._database, self.bus)
+        self.journal.recover()
+        tools = Tools(Count(self.ledger, tool_seconds))
+
+        async def find(settings: RunSettings) -> ScriptedBackend:
+            return self.model
+
+        self.conversations = Conversations(
+            self.journal,
+            tools,
+            find,
+            Settings,
+            lambda tool: None,
+            folder / "scratch",
+            Patience(first=0.01),
+        )
+        found = self.journal.summaries()
+        self.id = found[0].id if found else self.conversations.create("", "")
+
+    @property
+    def state(self) -> ConversationState:
+        return self.journal.state(self.id)
+
+    async def finish(self) -> Turn:
+        """Take it to its end."""
+        settings = RunSettings(
+            tools=("count",), budget=Budget(steps=4 * self.steps), context=WINDOW
+        )
+        state = self.state
+        if not state.turns:
+            self.conversations.send(self.id, _TASK, settings, "once")
+        elif state.turns[0].status != "answered":
+            self.conversations.resume(self.id, state.turns[0].id, "once")
+        await self.conversations.wait(self.id)
+        return self.state.turns[0]
+
+    async def close(self) -> None:
+        await self.conversations.close()
+        self.journal.close()
+        self._database.close()
+
+
+def faults(turn: Turn, stored: tuple[Event, ...], ledger: Path, steps: int) -> list[str]:
+    """What is wrong with a run that came to its end; empty: nothing."""
+    found: list[str] = []
+    if turn.status != "answered" or turn.answer != f"I counted to {steps}.":
+        found.append(f"it ended as {turn.status} with {turn.answer[:60]!r}")
+    calls = [tool for step in turn.steps for tool in step.tools]
+    done = [json.loads(tool.arguments)["n"] for tool in calls if tool.status == "ok"]
+    if done != list(range(1, steps + 1)):
+        found.append(f"{len(done)} calls went well, not 1 to {steps} in order")
+    seqs = [event.seq for event in stored]
+    if seqs != list(range(1, len(seqs) + 1)):
+        found.append("the journal has a gap")
+    if any(not step.ended for step in turn.steps):
+        found.append("a step has no end")
+    ran = Counter(int(line) for line in ledger.read_text().split())
+    doubtful = Counter(
+        json.loads(tool.arguments)["n"] for tool in calls if tool.status == "unknown"
+    )
+    for n, times in ran.items():
+        # The last execution is the one whose result is known.
+        if times - 1 > doubtful[n]:
+            found.append(f"{n} ran {times} times, of which {doubtful[n]} are marked")
+    for tool in calls:
+        n = json.loads(tool.arguments)["n"]
+        if doubtful[n] and tool.status == "ok" and not tool.repeats:
+            found.append(f"the repetition of {n} is not marked")
+    longest = max(step.call.usage.prompt_tokens for step in turn.steps if step.call)
+    if longest > WINDOW:
+        found.append(f"a prompt had {longest} tokens")
+    if steps * RESULT_WORDS > 1.5 * WINDOW:
+        kinds = {type(event.body) for event in stored}
+        if ev.ContextHidden not in kinds:
+            found.append("nothing was ever hidden")
+    return found
