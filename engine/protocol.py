@@ -311,8 +311,9 @@ class LoadRequest(msgspec.Struct, frozen=True):
     """Experts on the accelerator; None: as many as fit."""
     deferred_experts: Natural = 0
     """Of each token, the lightest that join one layer later: quicker, and a little different."""
-    stream_from: Natural = 0
-    """Prompt tokens from which expert weights stream to the accelerator; 0: never."""
+    stream_from: Natural | None = None
+    """Prompt tokens from which expert weights stream to the accelerator; 0: never, None: from where
+    the planner finds it faster on this machine."""
     isa: str = "auto"
     """Instruction set of the native kernels; ``auto``: the best of this processor."""
     mode: Literal["auto", "exact", "fast"] = "auto"

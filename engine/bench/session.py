@@ -66,11 +66,12 @@ class Session:
         return self._engine.status()
 
     def reply(self, prompt: int, tokens: int) -> Reply:
-        """Greedy tokens after random ones, new each time, so that no cache knows them."""
+        """Greedy tokens after random ones, new each time, so that no cache knows them, and without
+        drafts, so that a token is a step."""
         draw = random.Random(next(self._numbers))
         # Control tokens come last in every vocabulary of the family.
         ids = [draw.randrange(self.config.vocab_size // 2) for _ in range(prompt)]
-        return self.send(ids, tokens)
+        return self.send(ids, tokens, speculate=False)
 
     def send(
         self,

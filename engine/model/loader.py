@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 ExpertChoice = Literal["auto", "native", "reference"]
 _SMALL_DENSE_BYTES = 2 << 30
-_EXACT_EXPERT_BYTES = 1 << 30
 _PLAIN = ExpertOptions()
 
 
@@ -138,9 +137,9 @@ def _computing(
         return ReferenceExperts()
     from engine.experts.native import NativeExperts
 
-    size = footprint(config).expert_bytes * config.n_routed_experts * config.moe_layers
-    small = size <= _EXACT_EXPERT_BYTES
-    mode = ("exact" if small else "fast") if kernels.mode == "auto" else kernels.mode
+    mode = (
+        ("exact" if footprint(config).exact else "fast") if kernels.mode == "auto" else kernels.mode
+    )
     return NativeExperts(threads=threads, isa=kernels.isa, mode=mode)
 
 

@@ -54,11 +54,19 @@ class Costs:
     """Float operations a second over INT8 ones, by instruction set."""
     other_float_share: float = 0.25
     """For an instruction set that is not in the table."""
+    float_peak: float = 0.40
+    """Of the float rate, in matrix products of float activations, which widen weights anew for
+    every four tokens. Measured on AVX2 in INT8, BF16 and FP8: 0.19 to 0.22 of the dot-product
+    peak."""
     attention_peak: float = 0.30
     """Of the float rate, in attention's scores and sums. Estimated."""
     layer_s: float = 100e-6
     """A layer of a step without an accelerator: norms, routing, small operations, waking workers.
     Measured: 3 % of a token of Moonlight's shape, 27 layers in 85 ms."""
+    value_s: float = 12e-9
+    """A layer of a prompt's token without an accelerator, for each value of the hidden width:
+    norms, rotation, sums. Measured: 3.1 us a token of the embedded model, 26 us of Moonlight's
+    shape."""
     step_s: float = 500e-6
     """A step: scheduling, sampling, parsing, sending. Measured there, too."""
     chunk_tokens: int = 512

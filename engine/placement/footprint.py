@@ -12,6 +12,7 @@ from engine.config import ModelConfig
 from engine.protocol import WeightForm
 
 _GROUP, _BLOCK = 32, 128
+_EXACT_EXPERT_BYTES = 1 << 30
 KV_BYTES = 2
 """Of one cached value: bfloat16."""
 
@@ -105,6 +106,11 @@ class Footprint:
     def expert_bytes(self) -> int:
         """One routed expert as stored."""
         return self.expert.nbytes(self.expert_form)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the kernels keep activations in float unless told otherwise: it costs little."""
+        return self.experts_bytes <= _EXACT_EXPERT_BYTES
 
     @property
     def experts_bytes(self) -> int:

@@ -127,7 +127,7 @@ class Timing:
             middle = together(host, after((shared, hot)))
         else:
             middle = after((host, shared))
-        step = after((rest, middle, self._overhead()))
+        step = after((rest, middle, self._overhead(chunk)))
         return after((step.times(chunks), self._prompt_attention(tokens, chunk), self._head()))
 
     def prefill_streamed(self, tokens: int) -> Spent:
@@ -217,8 +217,7 @@ class Timing:
             f.moe_layers * experts * f.expert_bytes,
             self.costs.expert_read,
             f.moe_layers * experts * rows * f.expert.flops,
-            self._peak(rows),
-            f.expert_form,
+            self._rate(f.expert_form, rows),
         )
 
     def _dense(self, weights: int, rows: int) -> Spent:
@@ -229,22 +228,20 @@ class Timing:
         if device is not None:
             return _on_device(device, costs, size, 2.0 * weights * rows)
         operations = 2.0 * weights * rows
-        return self._on_processor(size, costs.dense_read, operations, self._peak(rows), form)
+        return self._on_processor(size, costs.dense_read, operations, self._rate(form, rows))
 
-    def _peak(self, rows: float) -> float:
-        """Share of the dot-product peak that a matrix product with so many rows reaches."""
+    def _rate(self, form: WeightForm, rows: float) -> float:
+        """Operations a second of a matrix product with so many rows."""
         costs = self.costs
+        if form != "int4" or self.footprint.exact:
+            return self._float_rate * costs.float_peak
+        peak = max(costs.gemv_peak, costs.gemm_peak * rows / (rows + costs.gemm_half_rows))
         if self.hardware.isa.startswith("amx"):
-            return costs.tile_peak
-        return max(costs.gemv_peak, costs.gemm_peak * rows / (rows + costs.gemm_half_rows))
+            peak = costs.tile_peak
+        return self.hardware.int8_rate(self.split.threads) * peak
 
-    def _on_processor(
-        self, size: float, read: float, operations: float, peak: float, form: WeightForm
-    ) -> Spent:
+    def _on_processor(self, size: float, read: float, operations: float, rate: float) -> Spent:
         reading = size / (self.hardware.read_rate(self.split.threads) * read)
-        rate = self.hardware.int8_rate(self.split.threads) * peak
-        if form not in ("int4", "int8"):
-            rate *= self._float_share
         computing = operations / rate
         return Spent({"processor": computing} if computing > reading else {"memory": reading})
 
@@ -268,7 +265,8 @@ class Timing:
         if device is not None:
             return _on_device(device, self.costs, size, flops)
         costs = self.costs
-        return self._on_processor(size, costs.dense_read, flops, costs.attention_peak, "bf16")
+        rate = self._float_rate * costs.attention_peak
+        return self._on_processor(size, costs.dense_read, flops, rate)
 
     def _prompt_attention(self, tokens: int, chunk: int) -> Spent:
         """Causal scores over the prompt, and each chunk's expansion of what is cached."""
@@ -281,10 +279,13 @@ class Timing:
         """The last token's logits."""
         return self._dense(self.footprint.head.weights, 1)
 
-    def _overhead(self) -> Spent:
-        costs = self.costs
-        layer = costs.layer_s if self.split.device is None else costs.device_layer_s
-        return Spent({"overhead": costs.step_s + self.footprint.layers * layer})
+    def _overhead(self, tokens: float = 0) -> Spent:
+        """Of a step, and of ``tokens`` of a prompt in it."""
+        costs, f = self.costs, self.footprint
+        layer = costs.device_layer_s
+        if self.split.device is None:
+            layer = costs.layer_s + tokens * f.hidden * costs.value_s
+        return Spent({"overhead": costs.step_s + f.layers * layer})
 
     @property
     def _moved_per_weight(self) -> float:
@@ -293,8 +294,10 @@ class Timing:
         return self.costs.widened_bytes.get(form, _bytes_per_weight(form))
 
     @property
-    def _float_share(self) -> float:
-        return self.costs.float_share.get(self.hardware.isa, self.costs.other_float_share)
+    def _float_rate(self) -> float:
+        """Operations a second of fused multiply-adds."""
+        share = self.costs.float_share.get(self.hardware.isa, self.costs.other_float_share)
+        return self.hardware.int8_rate(self.split.threads) * share
 
 
 def _on_device(device: Accelerator, costs: Costs, size: float, flops: float) -> Spent:

@@ -36,6 +36,7 @@ from engine.runtime.defaults import read_defaults
 from engine.runtime.engine import Engine, TextEnds
 from engine.runtime.loaded import Loaded
 from engine.runtime.runner import Runner
+from engine.runtime.streaming import stream_from
 from engine.scheduler.budget import Chunks
 from engine.scheduler.scheduler import Scheduler, SchedulerLimits
 from engine.speculation.mtp import new_drafters
@@ -293,7 +294,7 @@ class EngineThread:
             threads,
             progress=self._on_progress,
             should_abort=cancel.is_set,
-            options=_expert_options(request),
+            options=_expert_options(request, folder),
             kernels=KernelOptions(request.isa, request.mode, request.dense),
             predict=request.speculation == "mtp",
         )
@@ -379,7 +380,7 @@ class EngineThread:
                 listener(status)
 
 
-def _expert_options(request: LoadRequest) -> ExpertOptions:
+def _expert_options(request: LoadRequest, folder: Path) -> ExpertOptions:
     return ExpertOptions(
         device=request.device,
         ram_bytes=request.expert_memory_bytes,
@@ -387,7 +388,7 @@ def _expert_options(request: LoadRequest) -> ExpertOptions:
         read_ahead=request.read_ahead,
         on_gpu="auto" if request.hot_experts is None else request.hot_experts,
         deferred=request.deferred_experts,
-        stream_from=request.stream_from,
+        stream_from=stream_from(request, folder),
     )
 
 
