@@ -41,6 +41,8 @@ class Contexts:
     clients: int = 64
     minutes: float = 1.0
     """Of the soak."""
+    lengths: tuple[int, ...] = (1024, 8192, 65_536, 262_144)
+    """Of haystacks; the model's window as the last has more asked of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,13 @@ from engine.bench.context.append import append_figure
 from engine.bench.context.heavy import heavy_figures
 from engine.bench.context.mixed import mixed_figure
 from engine.bench.context.models import NANO, Models
+from engine.bench.context.needles import needle_figures
 from engine.bench.context.recompute import recompute_figure
+from engine.bench.context.snapshot import snapshot_figure
 from engine.bench.context.soak import soak_figures
 from engine.bench.figures import Figure
 from engine.bench.options import Options
+from engine.bench.speculation import speculation_figures, write_copying
 from engine.errors import RequestError
 
 
@@ -40,6 +43,10 @@ def _recompute(bench: Bench) -> Iterator[Figure]:
     return recompute_figure(bench.scratch, bench.options.contexts.steps, bench.threads)
 
 
+def _snapshot(bench: Bench) -> Iterator[Figure]:
+    return snapshot_figure(bench.models.induction, bench.options.contexts.depth, bench.threads)
+
+
 def _heavy(bench: Bench) -> Iterator[Figure]:
     return heavy_figures(bench.models.heavy, bench.options.contexts.prefix, bench.threads)
 
@@ -47,6 +54,15 @@ def _heavy(bench: Bench) -> Iterator[Figure]:
 def _mixed(bench: Bench) -> Iterator[Figure]:
     sizes = bench.options.contexts
     return mixed_figure(bench.models.agent, sizes.long, sizes.mixed_seconds, bench.threads)
+
+
+def _ngram(bench: Bench) -> Iterator[Figure]:
+    folder = write_copying(bench.scratch / "copying")
+    return speculation_figures(folder, bench.threads, bench.options.seconds)
+
+
+def _needles(bench: Bench) -> Iterator[Figure]:
+    return needle_figures(bench.models.induction, bench.options.contexts.lengths, bench.threads)
 
 
 def _soak(bench: Bench) -> Iterator[Figure]:
@@ -57,21 +73,31 @@ def _soak(bench: Bench) -> Iterator[Figure]:
 _WORK: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "append64k": _append,
     "recompute": _recompute,
+    "snapshot": _snapshot,
     "heavy8": _heavy,
-    "mixed.p95": _mixed,
+    "mixed": _mixed,
+    "ngram": _ngram,
     "soak": _soak,
+    "needle": _needles,
 }
 
 
 def context_figures(options: Options) -> Iterator[Figure]:
-    """The figures of ``--only``, or all. Raises RequestError ``bad_name``."""
+    """The figures of ``--only``, or all. Raises RequestError ``bad_name``.
+
+    What is measured together has one name: ``ngram``, or ``ngram.copy``, gives both of its figures.
+    """
     for name in options.only:
-        if name not in _WORK:
+        if not any(_means(name, known) for known in _WORK):
             raise RequestError("bad_name", f"{name} is no figure", f"one of {', '.join(_WORK)}")
     with tempfile.TemporaryDirectory(prefix="selenograph-bench-") as folder:
         scratch = Path(folder)
         bench = Bench(options, Models(options, scratch), scratch)
-        for name, work in _WORK.items():
-            if not options.only or name in options.only:
-                options.tell(name)
+        for known, work in _WORK.items():
+            if not options.only or any(_means(name, known) for name in options.only):
+                options.tell(known)
                 yield from work(bench)
+
+
+def _means(name: str, known: str) -> bool:
+    return name == known or name.startswith(f"{known}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,15 @@ from engine.bench.context.chat import Stream
 from engine.bench.context.haystack import haystack
 from engine.bench.context.mixed import percentile
 from engine.bench.context.models import words
+from engine.bench.context.needles import needle_figures
 from engine.bench.context.recompute import TokenTree, recompute_figure
+from engine.bench.context.snapshot import snapshot_figure
 from engine.bench.context.soak import soak_figures
 from engine.bench.context.work import context_figures
 from engine.bench.figures import Figure
 from engine.bench.options import Options
 from engine.errors import RequestError, ResourceError
+from engine.making.induction import write_induction
 from engine.making.reciting import write_reciting
 from engine.text.tokenizer import Tokenizer
 from engine.tiny import TinyShape, write_tiny
@@ -101,6 +105,28 @@ def test_an_agent_s_run_computes_each_token_once(tmp_path: Path) -> None:
     (found,) = recompute_figure(tmp_path, steps=14, threads=1, turns=2)
     check([found])
     assert 1 <= found.value <= 1.02, found.note
+
+
+def test_needles_in_a_small_window(tmp_path: Path) -> None:
+    """All that is asked of the greatest length: going on, a branch, a restart."""
+    figures = list(needle_figures(write_induction(tmp_path / "model", context=2048), [1024, 2048]))
+    check(figures)
+    names = [
+        "needle1k",
+        "needle2k",
+        *(f"needle2k.{w}" for w in ("continued", "branch", "snapshot")),
+    ]
+    assert [f.name for f in figures] == names
+    assert all(f.ratio == 1 for f in figures), figures
+
+
+@pytest.mark.slow
+def test_a_restart_begins_with_the_snapshot(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "tiny", shape=TinyShape(context=640))
+    (found,) = snapshot_figure(folder, depth=300, threads=1)
+    check([found])
+    cached, prompt = map(int, re.findall(r"([0-9]+) of ([0-9]+) tokens", found.note)[0])
+    assert cached == prompt - 1
 
 
 def test_a_short_soak(tmp_path: Path) -> None:
