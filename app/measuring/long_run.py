@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 from app import events as ev
 from app.agent.patience import Patience
-from app.backends.base import ModelRequest
+from app.backends.base import BackendEvent, ModelRequest
 from app.backends.scripted import Reply, ScriptedBackend
 from app.bus import Bus
 from app.conversations import Conversations
@@ -123,13 +124,27 @@ def last_count(request: ModelRequest) -> tuple[int, str]:
     return 0, ""
 
 
+class Timed(ScriptedBackend):
+    """Keeps the processor's time that the model itself takes, in seconds."""
+
+    spent = 0.0
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[BackendEvent]:
+        events = super().stream(request)
+        began = time.process_time()
+        async for event in events:
+            self.spent += time.process_time() - began
+            yield event
+            began = time.process_time()
+
+
 class LongRun:
     """In a folder; begun there, or gone on with where a dead process left it. On one loop."""
 
     def __init__(self, folder: Path, steps: int, tool_seconds: float = 0.0) -> None:
         self.steps = steps
         self.ledger = folder / "ledger"
-        self.model = ScriptedBackend(counting(steps))
+        self.model = Timed(counting(steps))
         self.bus: Bus[Event] = Bus()
         self._database, _ = Database.open(folder / "conversations.db")
         self.journal = Journal(self._database, self.bus)
