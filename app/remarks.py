@@ -69,7 +69,9 @@ def _(body: ev.DriftSeen) -> Words | None:
 @remark.register
 def _(body: ev.ContextHidden) -> Words | None:
     size = f"{body.tokens_before:,} of {body.window:,} tokens were used"
-    return "context_hidden", f"Hid {len(body.calls)} older results from the model: {size}"
+    count = len(body.calls)
+    what = "an older result" if count == 1 else f"{count} older results"
+    return "context_hidden", f"Hid {what} from the model: {size}"
 
 
 @remark.register

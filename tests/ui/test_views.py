@@ -24,6 +24,7 @@ RECORDINGS: dict[str, Callable[[], Recording]] = {
     "asking": recordings.waiting_for_approval,
     "streaming": recordings.streaming,
     "lost": recordings.engine_lost,
+    "steered": recordings.steered,
     "long": recordings.long_run,
 }
 
