@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = _run_settings(core.settings.run, arguments)
     prompt = sys.stdin.read() if arguments.prompt == "-" else arguments.prompt
     printer: Printer = JsonPrinter() if arguments.json else TextPrinter()
-    with interruptible():
+    with _interruptible():
         core.start()
         try:
             for notice in core.notices:
@@ -216,7 +216,7 @@ def _run_settings(stored: RunSettings, arguments: argparse.Namespace) -> RunSett
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     if arguments.tools is not None:
-        changes["tools"] = tool_names(arguments.tools)
+        changes["tools"] = _tools(arguments.tools)
     settings = msgspec.structs.replace(stored, **changes)
     limits = {
         "steps": arguments.max_steps,
@@ -232,8 +232,7 @@ def _run_settings(stored: RunSettings, arguments: argparse.Namespace) -> RunSett
     return msgspec.structs.replace(settings, budget=budget)
 
 
-def tool_names(text: str) -> tuple[str, ...]:
-    """The names of a comma-separated list. Raises ConfigError ``no_tool``."""
+def _tools(text: str) -> tuple[str, ...]:
     known = NAMES
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
@@ -244,7 +243,7 @@ def tool_names(text: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def _interruptible() -> Iterator[None]:
     """SIGTERM ends the run as Ctrl-C does."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
