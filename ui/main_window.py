@@ -24,6 +24,7 @@ from PySide6.QtWidgets import (
 from app.engines.view import EngineView
 from app.errors import SelenographError, StoreError
 from app.events import RunSettings
+from app.mcp.config import server_names
 from app.settings import WindowLayout
 from app.state import ConversationState
 from app.store.journal import ConversationSummary
@@ -62,7 +63,10 @@ class MainWindow(QMainWindow):
         self.sidebar = ConversationList()
         self.banners = BannerColumn()
         self.chat = ChatView()
-        self.composer = Composer(self._core.settings.run)
+        self.composer = Composer(
+            self._core.settings.run,
+            server_names(self._core.settings.mcp_servers, self._core.settings.mcp_file),
+        )
         self.trace = TraceView()
         self.engine = EnginePanel()
         self.status = StatusLine()

@@ -50,6 +50,14 @@ def load_servers(own: Mapping[str, McpServer], file: str) -> dict[str, McpServer
     return {name: server for name, server in found.items() if not server.disabled}
 
 
+def server_names(own: Mapping[str, McpServer], file: str) -> tuple[str, ...]:
+    """Of the enabled servers, for a choice; what is wrong with them a run will say."""
+    try:
+        return tuple(load_servers(own, file))
+    except ConfigError:
+        return tuple(name for name, server in own.items() if not server.disabled)
+
+
 def _read(path: Path) -> dict[str, McpServer]:
     try:
         if path.stat().st_size > LARGEST_FILE:

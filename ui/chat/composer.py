@@ -77,9 +77,19 @@ class Composer(Card):
     folder_wanted = Signal()
     settings_changed = Signal(object)
 
-    def __init__(self, settings: RunSettings, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        settings: RunSettings,
+        servers: tuple[str, ...] = (),
+        parent: QWidget | None = None,
+    ) -> None:
+        """``servers``: MCP servers whose tools may be chosen."""
         super().__init__("card", parent)
         self.setAcceptDrops(True)
+        self._choices = dict(_TOOLS)
+        for name in servers:
+            text = self.tr("All tools of {server} (asks before each call)")
+            self._choices[f"{name}__*"] = text.format(server=name)
         self._settings = settings
         self._drafts: dict[str, str] = {}
         self._conversation = ""
@@ -169,7 +179,7 @@ class Composer(Card):
         made.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         made.setToolTip(self.tr("Which tools the model may call"))
         menu = QMenu(made)
-        for name, text in _TOOLS.items():
+        for name, text in self._choices.items():
             action = QAction(self.tr(text), menu)
             action.setObjectName(f"tool_{name}")
             action.setCheckable(True)
@@ -186,7 +196,10 @@ class Composer(Card):
 
     def _tools_changed(self) -> None:
         actions = self._tools.menu().actions()
-        chosen = tuple(n for n, a in zip(_TOOLS, actions, strict=True) if a.isChecked())
+        pairs = zip(self._choices, actions, strict=True)
+        chosen = tuple(name for name, action in pairs if action.isChecked())
+        # What the menu does not name was set elsewhere and stays.
+        chosen += tuple(name for name in self._settings.tools if name not in self._choices)
         self._tools.setText(self._tools_text(len(chosen)))
         self._change(tools=chosen)
 
