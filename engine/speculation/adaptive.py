@@ -24,10 +24,10 @@ _FADE = 0.97
 _KEPT = 5
 _FEW = 32
 """Steps of more tokens carry a piece of a prompt and say nothing about drafts."""
-_HOPE = 0.1
+_HOPE = 0.25
 """Cost of a further token, in steps of one, where none is known; hope makes it measured."""
 _QUICKER = 0.8
-_FIRST_TRUST, _LAST_TRUST = 32, 4096
+_FIRST_TRUST, _LAST_TRUST = 128, 4096
 _STALE = 256
 
 

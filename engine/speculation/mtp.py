@@ -12,7 +12,7 @@ from engine.speculation.ngram import NgramDrafter
 
 MOST = 2
 """The layer was trained for one token ahead; the second is a guess upon a guess."""
-_FIRST, _LATER = 8, 2
+_FIRST, _LATER = 8, 4
 """The lengths of match under which chances are kept."""
 _PATIENCE = (64, 4096)
 

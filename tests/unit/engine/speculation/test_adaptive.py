@@ -79,7 +79,7 @@ def test_where_every_token_costs_a_whole_one_drafts_are_tried_ever_more_rarely()
 
 def test_drafts_come_back_when_they_become_cheap() -> None:
     costs = StepCosts()
-    for step in range(900):
+    for step in range(3000):
         count = drafts_that_pay(SURE, costs, 32, 7, 1)
         costs.note(1 + count, 0.05 * (1 + (count if step < 300 else 0.1 * count)) + 1e-9 * step)
     assert drafts_that_pay(SURE, costs, 32, 7, 1) == 7

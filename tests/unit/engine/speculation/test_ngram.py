@@ -60,7 +60,7 @@ def test_a_copy_that_reaches_its_own_beginning_goes_round() -> None:
     drafter.observe(0, 0, 1, 0.05)
     drafts = drafter.draft([*tokens, 1], 7)
     assert drafts == [2, 3, 1, 2, 3, 1, 2][: len(drafts)]
-    assert len(drafts) > 3
+    assert len(drafts) > 2
 
 
 def test_sequences_of_one_engine_share_what_a_step_costs() -> None:
@@ -70,7 +70,7 @@ def test_sequences_of_one_engine_share_what_a_step_costs() -> None:
     first.observe(0, 0, 1, 0.05)
     tokens = [*range(100, 140), *range(100, 120)]
     assert second.draft(tokens, 3) == [120, 121, 122]
-    assert second.draft(tokens, 3, beside=MOST) == [120, 121, 122]
+    assert second.draft(tokens, 3, beside=1) == [120, 121, 122]
 
 
 @settings(deadline=None)
