@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_plan(commands)
     _add_make_model(commands)
     _add_index(commands)
+    _add_mcp(commands)
     doctor = commands.add_parser("doctor", help="say what this machine has and what is missing")
     doctor.add_argument("--json", action="store_true", help="one JSON object")
     doctor.set_defaults(work=_doctor)
@@ -163,6 +164,19 @@ def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     index.add_argument("--remove", metavar="NAME", help="forget a collection")
     index.add_argument("--json", action="store_true", help="one JSON object a collection")
     index.set_defaults(work=_index)
+
+
+def _add_mcp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    mcp = commands.add_parser(
+        "mcp", help="offer the agent to other programs, as an MCP server on stdio"
+    )
+    mcp.add_argument("--tools", metavar="A,B", help="tools that tasks may use; '' for none")
+    mcp.add_argument("--cwd", type=Path, metavar="DIR", help="the folder tasks may read")
+    mcp.add_argument(
+        "--yes", action="store_true", help="allow tool calls that ask (default: deny them)"
+    )
+    mcp.add_argument("--endpoint", metavar="ID", help="a remote endpoint of the settings")
+    mcp.set_defaults(work=_mcp)
 
 
 def _add_make_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -286,6 +300,12 @@ def _index(arguments: argparse.Namespace) -> int:
     from app.terminal.index import index
 
     return index(arguments)
+
+
+def _mcp(arguments: argparse.Namespace) -> int:
+    from app.terminal.mcp import mcp
+
+    return mcp(arguments)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = _run_settings(core.settings.run, arguments)
     prompt = sys.stdin.read() if arguments.prompt == "-" else arguments.prompt
     printer: Printer = JsonPrinter() if arguments.json else TextPrinter()
-    with _interruptible():
+    with interruptible():
         core.start()
         try:
             for notice in core.notices:
@@ -216,7 +216,7 @@ def _run_settings(stored: RunSettings, arguments: argparse.Namespace) -> RunSett
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     if arguments.tools is not None:
-        changes["tools"] = _tools(arguments.tools)
+        changes["tools"] = tool_names(arguments.tools)
     settings = msgspec.structs.replace(stored, **changes)
     limits = {
         "steps": arguments.max_steps,
@@ -232,7 +232,8 @@ def _run_settings(stored: RunSettings, arguments: argparse.Namespace) -> RunSett
     return msgspec.structs.replace(settings, budget=budget)
 
 
-def _tools(text: str) -> tuple[str, ...]:
+def tool_names(text: str) -> tuple[str, ...]:
+    """The names of a comma-separated list. Raises ConfigError ``no_tool``."""
     known = NAMES
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
@@ -243,7 +244,7 @@ def _tools(text: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """SIGTERM ends the run as Ctrl-C does."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
