@@ -134,6 +134,9 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run.add_argument("--max-tokens", type=_positive, metavar="N")
     run.add_argument("--max-seconds", type=float, metavar="S")
     run.add_argument("--max-thinking", type=_positive, metavar="N", help="thinking tokens in all")
+    run.add_argument(
+        "--context", type=_positive, metavar="N", help="tokens of the window that it may use"
+    )
     run.add_argument("--max-cost", type=float, metavar="C", help="for endpoints with a price")
     group = run.add_mutually_exclusive_group()
     group.add_argument("--conversation", metavar="ID", help="go on in this conversation")

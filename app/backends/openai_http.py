@@ -102,6 +102,7 @@ class OpenAIBackend:
         self._name = name
         self._ours = ours
         self.traits = traits or base.Traits(closes_reasoning=ours)
+        self._root = base_url.rstrip("/").removesuffix("/v1")
         self._client = wire.client(base_url, token, ours=ours)
 
     @property
@@ -134,7 +135,8 @@ class OpenAIBackend:
         try:
             with wire.typed(self._name, ours=True):
                 response = await self._client.post(
-                    "../tokenize", content=msgspec.json.encode(TokenizeRequest(tuple(texts)))
+                    self._root + "/tokenize",
+                    content=msgspec.json.encode(TokenizeRequest(tuple(texts))),
                 )
                 await wire.check(response, self._name, ours=True)
             return msgspec.json.decode(response.content, type=TokenizeReply).counts

@@ -213,6 +213,7 @@ def _run_settings(stored: RunSettings, arguments: argparse.Namespace) -> RunSett
         "system_prompt": arguments.system,
         "seed": arguments.seed,
         "temperature": arguments.temperature,
+        "context": arguments.context,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     if arguments.tools is not None:

@@ -287,3 +287,21 @@ async def test_what_a_request_says_of_thinking_and_tools() -> None:
         (body,) = server.bodies
         assert body["tool_choice"] == "none" and body["tools"]
         assert body.get("x_engine", {}).get("thinking_budget") == (9 if ours else None)
+
+
+async def test_our_engine_counts_tokens_and_others_do_not() -> None:
+    counted = b'{"counts": [2, 7], "context_length": 99}'
+    async with serving(reply(counted)) as server:
+        url = f"http://127.0.0.1:{server.port}/v1"
+        for ours in (True, False):
+            backend = OpenAIBackend(url, "", "x", ours)
+            found = await backend.count(["one two", "three"])
+            assert found == ((2, 7) if ours else None)
+            await backend.close()
+    (head,) = server.heads
+    assert head.startswith("POST /tokenize ")
+    assert server.bodies == [{"texts": ["one two", "three"]}]
+    async with serving(reply(b"no", "404 Not Found")) as server:
+        backend = OpenAIBackend(f"http://127.0.0.1:{server.port}/v1", "", "x", True)
+        assert await backend.count(["one"]) is None
+        await backend.close()
