@@ -14,6 +14,9 @@ REST = 24
 """Steps between two chunks where not even one token fits: fewer than one in twenty is slow, and
 prompts get about half of the time."""
 
+CHECK = 12
+"""Steps with a chunk after which one has none, to see how fast replies would be by themselves."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chunks:
@@ -47,6 +50,8 @@ class Pace:
     def __init__(self, cost: StepCost) -> None:
         self.cost = cost
         self._rested = REST
+        self._mixed = 0
+        """Steps with chunks since the last without."""
         self._tried = 0
         """The largest chunk that was ever beside a reply: what is next is at most twice that."""
 
@@ -54,6 +59,7 @@ class Pace:
         """A step was measured; ``prompt`` tokens of it were of prompts."""
         self.cost.note(load, seconds)
         self._rested = 0 if prompt else self._rested + 1
+        self._mixed = self._mixed + 1 if prompt and decodes else 0
         if decodes:
             self._tried = max(self._tried, prompt)
 
@@ -63,6 +69,8 @@ class Pace:
         The most with which the step takes at most ``SLOWDOWN`` times as long. If there is none, now
         and then a larger one.
         """
+        if self._mixed >= CHECK:
+            return 0
         careful = min(LEAST, max(FEW - decoding.tokens, 1))
         most = min(most, max(2 * self._tried, careful))
         if not self.cost.known:

@@ -17,7 +17,7 @@ _FORGET = 0.998
 _PRIOR = 3.0
 """Measured steps that the first guess weighs as much as."""
 _TRUST = 4
-_FOLLOW = 0.1
+_FOLLOW = 0.25
 """How quickly a change of the machine's pace is followed."""
 
 

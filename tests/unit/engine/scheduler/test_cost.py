@@ -120,6 +120,23 @@ def test_a_reply_goes_on_beside_a_prompt(seconds: Seconds, depth: int) -> None:
     assert spare > 0.1 * len(slower), "prompts get their share of the time"
 
 
+def test_replies_count_as_fast_as_they_are_now() -> None:
+    """What was slow when a reply began, and is not any more, is no measure for chunks."""
+    rng = random.Random(6)
+    pace = Pace(StepCost())
+    depth, slower = 3_000, []
+    prompt(pace.cost, FAST, depth, lambda: 1.0)
+    for i in range(430):
+        decoding = Load().decoding(1, 200 + i)
+        chunk = pace.chunk(decoding, depth, 512) if i >= 30 else 0
+        load = decoding.prefilling(chunk, depth) if chunk else decoding
+        noise = rng.lognormvariate(0, 0.05) * (3.0 if i < 30 else 1.0)
+        pace.note(load, FAST(load) * noise, chunk, True)
+        depth += chunk
+        slower.append(FAST(load) / FAST(decoding))
+    assert sorted(slower[80:])[int(0.95 * 350) - 1] <= 2.5
+
+
 def test_nothing_is_known_at_first() -> None:
     pace = Pace(StepCost())
     assert pace.chunk(Load().decoding(1, 5), 0, 512) <= LEAST
