@@ -51,8 +51,8 @@ class SnapshotWriter:
         self._folder = folder
         self._guard = guard
         self._changed = threading.Condition()
-        self._jobs: deque[Callable[[], None]] = deque((folder.scan,))
-        self._working = False
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._working = True
         self._closing = False
         self._loose = 0
         self._scanned = threading.Event()
@@ -92,15 +92,19 @@ class SnapshotWriter:
     # -- the thread
 
     def _run(self) -> None:
+        self._do(self._folder.scan)  # at full priority: the first request waits for it
+        self._scanned.set()
         if sys.platform == "linux":  # where a thread has a priority of its own
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while (job := self._next()) is not None:
-            try:
-                job()
-            except OSError as error:
-                self._stop(error)
-            self._scanned.set()
+            self._do(job)
+
+    def _do(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except OSError as error:
+            self._stop(error)
 
     def _next(self) -> Callable[[], None] | None:
         with self._changed:

@@ -35,9 +35,9 @@ def fetched(tmp_path: Path) -> Fetch:
         pip = [sys.executable, "-m", "pip", "install", "-q", "--target", str(folder)]
         if subprocess.run([*pip, name, *beside], capture_output=True).returncode:
             pytest.skip("PyPI is out of reach")
-        module = name.replace("-", "_")
+        code = f"import {name.replace('-', '_')} as server; server.main()"
         env = {"PYTHONPATH": str(folder)}
-        return {"command": sys.executable, "args": ("-m", module, *words), "env": env}
+        return {"command": sys.executable, "args": ("-c", code, *words), "env": env}
 
     return fetch
 
@@ -132,6 +132,7 @@ async def test_everything_over_http(node: Path, tmp_path: Path, unused_tcp_port:
         program,
         "streamableHttp",
         env={**os.environ, "PORT": str(unused_tcp_port)},
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -140,7 +141,7 @@ async def test_everything_over_http(node: Path, tmp_path: Path, unused_tcp_port:
         async with asyncio.timeout(60):
             while b"port" not in (await process.stderr.readline()).lower():
                 pass
-        url = f"http://127.0.0.1:{unused_tcp_port}/mcp"
+        url = f"http://localhost:{unused_tcp_port}/mcp"
         async with connected(tmp_path, url=url) as made:
             assert "Echo: hi" in await call(made, "echo", message="hi")
     finally:

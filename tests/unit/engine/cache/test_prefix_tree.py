@@ -308,6 +308,19 @@ def test_the_longest_unused_goes_first_and_from_its_end() -> None:
     assert known(tree, [*[3] * 128, 0]) == 64
 
 
+def test_what_leaves_a_device_comes_back_from_memory() -> None:
+    pool = LatentPool(SHAPE, 4, "float32")
+    host = HostStore(8 * pool.page_bytes)
+    tree = PrefixTree(pool, PageArchive(pool, ROOT, host))
+    a, b = [1] * 150, [2] * 250
+    assert (run(tree, a), run(tree, b)) == (150, 250)
+    assert (tree.tokens, host.pages) == (250, 3), "b takes the whole pool"
+    assert run(tree, a) == 1, "two full pages and 21 of the third"
+    assert run(tree, [*a[:140], 5]) == 1
+    assert host.bytes <= host.max_bytes
+    tree.shut(0)
+
+
 def test_who_asks_for_too_much_is_told_both_numbers() -> None:
     tree = tree_of(2)
     with pytest.raises(ResourceError, match=r"prompt has 129 tokens, the whole cache holds 128"):

@@ -221,6 +221,22 @@ def test_of_what_is_too_long_the_beginning_is_kept(tmp_path: Path) -> None:
     assert [stored.has(held.key) for held in path] == [True, True, False, False]
 
 
+def test_a_page_that_left_the_pool_is_not_written_in_another_s_name(tmp_path: Path) -> None:
+    stored = SnapshotFolder(tmp_path, ROOT, 1 << 20)
+    writer = SnapshotWriter(POOL, stored, threading.Lock())
+    gone, there = Held(1), Held(2)
+    gone.page = -1
+    writer.keep([gone, there])
+    writer.close(30)
+    assert [stored.has(held.key) for held in (gone, there)] == [False, True]
+    writer = SnapshotWriter(POOL, stored, threading.Lock())
+    gone.page = 1
+    writer.leaving(gone)
+    gone.page = -1
+    writer.close(30)
+    assert stored.has(gone.key), "a copy was made in time"
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     writer = SnapshotWriter(
