@@ -20,6 +20,8 @@ from engine.cache.snapshot import StoredPage, chain_key
 from engine.errors import ResourceError
 
 _GONE = -1
+KEPT_EVERY = 16
+"""Full pages of a running sequence after which the archive is told, for its end may never come."""
 
 
 class Node:
@@ -97,6 +99,7 @@ class PrefixTree:
 
     def advance(self, cache: PagedCache, tokens: Sequence[int]) -> None:
         """Let others share the full pages computed so far. `tokens` begin with those computed."""
+        before = cache.shared
         for i in range(cache.shared, cache.length // PAGE_TOKENS):
             key = tuple(tokens[i * PAGE_TOKENS : (i + 1) * PAGE_TOKENS])
             parent = self._end(cache)
@@ -104,6 +107,8 @@ class PrefixTree:
             if node is None:
                 node = self._insert(parent, key, cache.pages[i])
             self._adopt(cache, node)
+        if self.archive is not None and cache.shared // KEPT_EVERY > before // KEPT_EVERY:
+            self.archive.keep(list(self._paths[cache]))
 
     def close(self, cache: PagedCache, tokens: Sequence[int]) -> None:
         """Keep what was computed, the last partial page too, and let go of it."""

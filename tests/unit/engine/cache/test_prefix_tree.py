@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from engine.cache.archive import PageArchive
 from engine.cache.host_store import HostStore
 from engine.cache.latent_pool import PAGE_TOKENS, LatentPool, PagedCache
-from engine.cache.prefix_tree import PrefixTree
+from engine.cache.prefix_tree import KEPT_EVERY, PrefixTree
 from engine.cache.snapshot import SnapshotFolder
 from engine.errors import ResourceError
 from tests.unit.engine.cache.configs import config
@@ -319,6 +319,23 @@ def test_what_leaves_a_device_comes_back_from_memory() -> None:
     assert run(tree, [*a[:140], 5]) == 1
     assert host.bytes <= host.max_bytes
     tree.shut(0)
+
+
+def test_of_a_sequence_that_never_ends_most_is_on_disk(tmp_path: Path) -> None:
+    pages = 2 * KEPT_EVERY + 5
+    pool = LatentPool(SHAPE, pages, "float32")
+    tree = PrefixTree(pool, PageArchive(pool, ROOT, disk=SnapshotFolder(tmp_path, ROOT, 1 << 20)))
+    assert tree.archive is not None
+    tokens = [i % 61 for i in range(pages * PAGE_TOKENS)]
+    cache = tree.open(tokens, len(tokens))
+    for end in range(PAGE_TOKENS, len(tokens) + 1, PAGE_TOKENS):
+        compute(cache, tokens, end)
+        tree.advance(cache, tokens)
+    assert tree.archive.flush(30)
+    assert len(list(tmp_path.iterdir())) == 2 * KEPT_EVERY, "the sequence is still open"
+    tree.close(cache, tokens)
+    tree.shut(30)
+    assert len(list(tmp_path.iterdir())) == pages
 
 
 def test_who_asks_for_too_much_is_told_both_numbers() -> None:
