@@ -41,20 +41,36 @@ using SiluMultiply = void (*)(const float* gate, const float* up, std::int64_t c
 using PackRow = void (*)(const std::uint8_t* row, std::int64_t columns, std::uint8_t* data,
                          std::uint8_t* scales);
 
-// Latents that one query token attends to, and the shape of the heads.
-struct LatentStretch {
-    const std::uint8_t* rows;      // [count] rows of rank + rope values, bf16 (narrow) or float32
-    std::int64_t row_bytes;
-    std::int64_t count;
-    bool narrow;
-    std::int64_t heads, rank, rope;
-    float scale;
+// Compressed latents of one sequence in one layer, in pages of kPageTokens rows of rank + rope values.
+//   int8  rank INT8 | rope bf16 | a float32 scale for each kLatentGroup of rank
+enum class LatentForm { f32, bf16, int8 };
+constexpr int kPageTokens = 64;
+constexpr int kLatentGroup = 64;
+struct LatentPages {
+    const std::uint8_t* first;     // the layer's rows in page 0
+    const std::int32_t* pages;
+    std::int64_t page_bytes, row_bytes;
+    LatentForm form;
+
+    [[gnu::always_inline]] const std::uint8_t* row(std::int64_t position) const {
+        return first + pages[position / kPageTokens] * page_bytes + position % kPageTokens * row_bytes;
+    }
 };
 
-// query [heads, rank + rope] goes into most [heads], total [heads], context [heads, rank]: see
-// kernels/attention.hpp.
-using Attend = void (*)(const LatentStretch& stretch, const float* query, float* most, float* total,
-                        float* context);
+// Queries in the latent space over positions begin .. end, whatever heads and tokens they are of.
+struct LatentQueries {
+    const float* query;            // [count, rank + rope]
+    std::int64_t count, rank, rope;
+    std::int64_t seen;             // positions that the first `each` queries see; the next `each`: one more
+    std::int64_t each;
+    std::int64_t begin, end;
+    float scale;
+    float* most;                   // [count] and so on: see kernels/flash.hpp
+    float* total;
+    float* context;                // [count, rank]
+};
+constexpr float kLeast = -1e30f;   // `most` of a query that has seen nothing
+constexpr int kFewQueries = 4;     // up to so many, latents are used as they are stored
 
 // Queries of one head, one after another in a sequence, and a block of positions with keys and values.
 // Blocks come in order, and the first query sees the first position: so `most` is always a number.
@@ -93,6 +109,15 @@ static constexpr std::int64_t flash_scratch(std::int64_t queries, std::int64_t w
            kFlashPositions * (flash_stride(width) + flash_stride(value) + kFlashQueries);
 }
 
+// The same that `attend` takes.
+static constexpr std::int64_t latent_scratch(std::int64_t queries, std::int64_t rank,
+                                             std::int64_t rope) {
+    const std::int64_t rows = queries + kFlashQueries;
+    return rows * (rank + rope + flash_stride(rank) + 2) + 64 +
+           kPageTokens * (flash_stride(rank + rope) + kFlashQueries);
+}
+
+using Attend = void (*)(const LatentPages& pages, const LatentQueries& queries, float* scratch);
 using AttendBlock = void (*)(const AttentionBlock& block, float* scratch);
 
 // Multiply-adds of the INT8 dot product this instruction set has, from registers only: the

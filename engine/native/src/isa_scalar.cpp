@@ -126,6 +126,12 @@ struct ScalarSet : Pairwise<ScalarSet> {
         for (int i = 0; i < 4; ++i) out.at[i] = selenograph::load_bf16(at + 2 * i);
         return out;
     }
+    static Floats even_bf16(const std::uint8_t* at) {
+        Floats out;
+        for (int i = 0; i < 4; ++i) out.at[i] = selenograph::load_bf16(at + 4 * i);
+        return out;
+    }
+    static Floats odd_bf16(const std::uint8_t* at) { return even_bf16(at + 2); }
     static Floats by_lane(Floats scales) { return scales; }  // a block is one group
     template <int I>
     static Floats pick(Floats scales) {

@@ -28,15 +28,11 @@ enum Station {
 };
 
 constexpr std::int64_t kBlock = 32;
-constexpr std::int64_t kStretchRows = 256;     // latents that one item attends to, at least
 
 std::int64_t blocks(std::int64_t rows) { return (rows + kBlock - 1) / kBlock; }
 
-std::uint16_t narrow(float value) {
-    std::uint32_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    if (value != value) return static_cast<std::uint16_t>(bits >> 16 | 0x40);
-    return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);  // to even
+std::int64_t count_tokens(const std::vector<LatentPart>& parts) {
+    return parts.empty() ? 0 : parts.back().first + parts.back().count;
 }
 
 template <class Get>
@@ -72,13 +68,12 @@ bool fast_for(const Network& n, Mode mode, Matrix AttentionWeights::*member) {
 }  // namespace
 
 StepJob::StepJob(const Isa& isa, Mode mode, std::shared_ptr<const Network> network,
-                 std::vector<TokenPlace> places, int threads)
+                 std::vector<LatentPart> parts, int threads)
     : isa_(isa),
       mode_(mode),
       network_(std::move(network)),
-      places_(std::move(places)),
-      tokens_(static_cast<std::int64_t>(places_.size())),
-      most_stretches_(std::max<std::int64_t>(1, 2 * threads)),
+      parts_(std::move(parts)),
+      tokens_(count_tokens(parts_)),
       lora_(q_rank(network_->layers[0]) > 0),
       token_(tokens_ * shape().heads),
       x_(tokens_ * shape().hidden),
@@ -93,9 +88,7 @@ StepJob::StepJob(const Isa& isa, Mode mode, std::shared_ptr<const Network> netwo
       q_nope_(isa, tokens_ * shape().heads, shape().nope,
               fast_for(*network_, mode, &AttentionWeights::key_up)),
       query_(tokens_ * shape().heads * shape().latent()),
-      most_(tokens_ * most_stretches_ * shape().heads),
-      total_(tokens_ * most_stretches_ * shape().heads),
-      context_(tokens_ * most_stretches_ * shape().heads * shape().rank),
+      attention_(isa, {shape().heads, shape().rank, shape().rope, shape().softmax_scale}, parts_, threads),
       joined_(isa, tokens_ * shape().heads, shape().rank,
               fast_for(*network_, mode, &AttentionWeights::kv_b)),
       heads_(isa, tokens_, shape().heads * shape().value,
@@ -111,11 +104,6 @@ int StepJob::phases() const { return static_cast<int>(network_->layers.size()) *
 
 const NetworkLayer& StepJob::layer(int phase) const { return network_->layers[phase / kStations]; }
 
-std::int64_t StepJob::stretches(std::int64_t token) const {
-    const std::int64_t rows = places_[token].position + 1;
-    return std::clamp<std::int64_t>(rows / kStretchRows, 1, most_stretches_);
-}
-
 std::int64_t StepJob::items(int phase) const {
     const std::size_t index = phase / kStations;
     const int station = phase % kStations;
@@ -130,7 +118,7 @@ std::int64_t StepJob::items(int phase) const {
         case kQueryUp: return lora_ ? blocks(a.q_b.rows) : 0;
         case kAbsorb:
         case kValueUp: return shape().heads;
-        case kAttend: return tokens_ * most_stretches_;
+        case kAttend: return attention_.items();
         case kJoin: return tokens_ * shape().heads;
         case kOut: return blocks(shape().hidden);
         case kScore: return layer.router ? blocks(layer.router->rows) : 0;
@@ -196,7 +184,8 @@ void StepJob::run(int phase, std::int64_t first, std::int64_t count) {
         case kQueryUp: return rows(a.q_b, q_low_normed_, first, count, q_.get(), a.q_b.rows);
         case kLatent: return each([&](std::int64_t t) { take_latent(layer, index, t); });
         case kAbsorb: return each([&](std::int64_t h) { absorb(layer, h); });
-        case kAttend: return each([&](std::int64_t item) { attend(index, item); });
+        case kAttend:
+            return each([&](std::int64_t item) { attention_.attend(index, item, query_.get()); });
         case kJoin: return each([&](std::int64_t item) { join(item); });
         case kValueUp:
             return each([&](std::int64_t h) {
@@ -264,16 +253,10 @@ void StepJob::take_latent(const NetworkLayer& layer, int index, std::int64_t tok
     std::vector<float> fresh(s.latent());
     normalise(kv, layer.attention.kv_a_norm, s.latent_eps, fresh.data());
     rotate(kv + s.rank, token, fresh.data() + s.rank);
-    const TokenPlace& place = places_[token];
-    std::uint8_t* row = place.row(index, place.position);
-    if (place.narrow) {
-        for (std::int64_t c = 0; c < s.latent(); ++c) {
-            const std::uint16_t bits = narrow(fresh[c]);
-            std::memcpy(row + 2 * c, &bits, 2);
-        }
-    } else {
-        std::memcpy(row, fresh.data(), s.latent() * 4);
-    }
+    const LatentPart& part = *std::find_if(
+        parts_.begin(), parts_.end(), [&](const LatentPart& p) { return token < p.first + p.count; });
+    store_latent(part.form, fresh.data(), s.rank, s.rope,
+                 part.row(index, part.past + token - part.first));
     for (std::int64_t h = 0; h < s.heads; ++h) {
         const float* q = q_.get() + (token * s.heads + h) * s.head();
         const std::int64_t at = h * tokens_ + token;
@@ -290,48 +273,10 @@ void StepJob::absorb(const NetworkLayer& layer, std::int64_t head) {
         query_.get() + head * s.latent(), s.heads * s.latent());
 }
 
-void StepJob::attend(int index, std::int64_t item) {
-    const NetworkShape& s = shape();
-    const std::int64_t token = item / most_stretches_;
-    const std::int64_t part = item % most_stretches_;
-    const std::int64_t parts = stretches(token);
-    if (part >= parts) return;
-    const TokenPlace& place = places_[token];
-    const std::int64_t all = place.position + 1;
-    const std::int64_t begin = all * part / parts, end = all * (part + 1) / parts;
-    float* most = most_.get() + item * s.heads;
-    float* total = total_.get() + item * s.heads;
-    float* context = context_.get() + item * s.heads * s.rank;
-    std::fill_n(most, s.heads, -INFINITY);
-    std::fill_n(total, s.heads, 0.0f);
-    std::fill_n(context, s.heads * s.rank, 0.0f);
-    for (std::int64_t at = begin; at < end;) {
-        const std::int64_t border = std::min(end, (at / kPageTokens + 1) * kPageTokens);
-        const LatentStretch stretch{place.row(index, at), place.row_bytes, border - at, place.narrow,
-                                    s.heads, s.rank, s.rope, s.softmax_scale};
-        isa_.attend(stretch, query_.get() + token * s.heads * s.latent(), most, total, context);
-        at = border;
-    }
-}
-
 void StepJob::join(std::int64_t item) {
-    const NetworkShape& s = shape();
-    const std::int64_t token = item / s.heads, head = item % s.heads;
-    const std::int64_t from = token * most_stretches_, parts = stretches(token);
-    float high = -INFINITY, total = 0.0f;
-    for (std::int64_t p = 0; p < parts; ++p)
-        high = std::max(high, most_.get()[(from + p) * s.heads + head]);
+    const std::int64_t token = item / shape().heads, head = item % shape().heads;
     const std::int64_t row = head * tokens_ + token;
-    float* out = joined_.row(row);
-    for (std::int64_t p = 0; p < parts; ++p) {
-        const std::int64_t at = (from + p) * s.heads + head;
-        const float share = std::exp(most_.get()[at] - high);
-        total += share * total_.get()[at];
-        const float* context = context_.get() + at * s.rank;
-        for (std::int64_t c = 0; c < s.rank; ++c)
-            out[c] = p == 0 ? share * context[c] : out[c] + share * context[c];
-    }
-    for (std::int64_t c = 0; c < s.rank; ++c) out[c] /= total;
+    attention_.join(item, joined_.row(row));
     if (joined_.fast()) joined_.quantise(row);
 }
 

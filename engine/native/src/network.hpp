@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "experts.hpp"
+#include "latents.hpp"
 
 namespace selenograph {
 
@@ -49,27 +50,10 @@ struct Network {
     Matrix head;                       // [vocab, hidden]
 };
 
-constexpr std::int64_t kPageTokens = 64;
-
-// Where a token's latents are and go: rows of one sequence, in pages of a pool
-// [pages, layers, kPageTokens, rank + rope].
-struct TokenPlace {
-    std::uint8_t* pool;
-    std::shared_ptr<const std::vector<std::int32_t>> pages;
-    std::int64_t page_bytes, layer_bytes, row_bytes;
-    std::int64_t position;             // rows before it belong to the same sequence
-    bool narrow;                       // bf16, else float32
-
-    std::uint8_t* row(std::int64_t layer, std::int64_t at) const {
-        return pool + (*pages)[at / kPageTokens] * page_bytes + layer * layer_bytes +
-               at % kPageTokens * row_bytes;
-    }
-};
-
 class StepJob final : public Job {
 public:
     StepJob(const Isa& isa, Mode mode, std::shared_ptr<const Network> network,
-            std::vector<TokenPlace> places, int threads);
+            std::vector<LatentPart> parts, int threads);
 
     // Fill before the job is submitted.
     float* input(std::int64_t token) { return x_.get() + token * shape().hidden; }
@@ -90,12 +74,10 @@ private:
     const NetworkShape& shape() const { return network_->shape; }
     const NetworkLayer& layer(int phase) const;
     bool fast(const Matrix& m) const { return takes_fast(mode_, m.format); }
-    std::int64_t stretches(std::int64_t token) const;
 
     void enter_layer(const NetworkLayer& layer, std::int64_t token);
     void take_latent(const NetworkLayer& layer, int index, std::int64_t token);
     void absorb(const NetworkLayer& layer, std::int64_t head);
-    void attend(int index, std::int64_t item);
     void join(std::int64_t item);
     void leave_attention(const NetworkLayer& layer, std::int64_t token);
     void route(const NetworkLayer& layer, int index);
@@ -107,9 +89,8 @@ private:
     const Isa& isa_;
     const Mode mode_;
     const std::shared_ptr<const Network> network_;
-    const std::vector<TokenPlace> places_;
+    const std::vector<LatentPart> parts_;
     const std::int64_t tokens_;
-    const std::int64_t most_stretches_;
     const bool lora_;
     std::vector<std::int64_t> token_;              // 0, 1, 2, ...
     Aligned<float> x_, cosine_, sine_;
@@ -119,7 +100,7 @@ private:
     Aligned<float> q_, kv_;                        // [tokens, heads * head], [tokens, latent]
     ActivationRows q_nope_;                        // [heads * tokens, nope]
     Aligned<float> query_;                         // [tokens, heads, latent]
-    Aligned<float> most_, total_, context_;        // [tokens * stretches, heads (, rank)]
+    LatentAttention attention_;
     ActivationRows joined_;                        // [heads * tokens, rank]
     ActivationRows heads_;                         // [tokens, heads * value]
     Aligned<float> attended_;                      // [tokens, hidden]

@@ -2,23 +2,14 @@
 
 #include <algorithm>
 
+#include "scratch.hpp"
+
 namespace selenograph {
 namespace {
 
 constexpr std::int64_t kMostQueries = 512;     // of an item: their state should stay in a cache
 constexpr std::int64_t kLeastQueries = 96;     // keys and values are gathered anew for each
 constexpr std::int64_t kItemsPerThread = 4;
-
-// A thread's own, as large as it ever needed.
-float* scratch(std::int64_t floats) {
-    thread_local std::int64_t size = 0;
-    thread_local Aligned<float> memory;
-    if (size < floats) {
-        memory = Aligned<float>(floats);
-        size = floats;
-    }
-    return memory.get();
-}
 
 }  // namespace
 
@@ -64,7 +55,7 @@ void PrefillJob::attend(std::int64_t head, std::int64_t chunk) {
     block.total = state.total.get() + head * state.tokens + begin;
     block.out = state.out.get() + (begin * s.heads + head) * s.value;
     block.out_stride = s.heads * s.value;
-    isa_.attend_block(block, scratch(flash_scratch(block.queries, s.head(), s.value)));
+    isa_.attend_block(block, thread_scratch(flash_scratch(block.queries, s.head(), s.value)));
 }
 
 }  // namespace selenograph

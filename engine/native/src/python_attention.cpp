@@ -2,6 +2,7 @@
 
 #include "prefill.hpp"
 #include "python_experts.hpp"
+#include "python_latents.hpp"
 
 namespace selenograph {
 namespace {
@@ -52,6 +53,31 @@ private:
     std::shared_ptr<PrefillState> state_;
 };
 
+Result attend_latents(Experts& experts, nb::handle query, const std::vector<SequencePart>& parts,
+                      std::int64_t layer, std::int64_t heads, std::int64_t rank, std::int64_t rope,
+                      float softmax_scale) {
+    if (heads < 1 || rank < 1 || rope < 1) throw InputError("impossible shape of heads");
+    std::vector<LatentPart> latents = read_latents(parts, -1, rank, rope);
+    std::int64_t tokens = 0;
+    for (const LatentPart& part : latents) {
+        tokens += part.count;
+        if (layer < 0 || (layer + 1) * part.layer_bytes > part.page_bytes)
+            throw InputError("no layer " + std::to_string(layer));
+    }
+    const Array query_in = array2d(query, "query", tokens, heads * (rank + rope), {nb::dtype<float>()},
+                                   "float32");
+    std::shared_ptr<LatentJob> job;
+    {
+        nb::gil_scoped_release unlocked;
+        job = std::make_shared<LatentJob>(experts.instructions(),
+                                          LatentHeads{heads, rank, rope, softmax_scale},
+                                          std::move(latents), layer,
+                                          static_cast<const float*>(query_in.data()), experts.threads());
+        experts.pool().submit(job);
+    }
+    return await(job, heads * rank);
+}
+
 }  // namespace
 
 void bind_attention(nb::module_& m) {
@@ -67,6 +93,8 @@ void bind_attention(nb::module_& m) {
              "value"_a, "rank"_a, "softmax_scale"_a, nb::keep_alive<1, 2>())
         .def("add", &PythonPrefill::add, "up"_a, "latents"_a)
         .def("result", &PythonPrefill::result);
+    m.def("attend_latents", &attend_latents, "experts"_a, "query"_a, "parts"_a, "layer"_a, nb::kw_only(),
+          "heads"_a, "rank"_a, "rope"_a, "softmax_scale"_a);
 }
 
 }  // namespace selenograph

@@ -2,10 +2,10 @@
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
-#include <nanobind/stl/tuple.h>
 
 #include "network.hpp"
 #include "python_experts.hpp"
+#include "python_latents.hpp"
 
 namespace selenograph {
 namespace {
@@ -18,38 +18,6 @@ std::vector<float> floats(nb::handle object, const std::string& name, std::int64
         throw InputError(name + " has " + std::to_string(size) + " values, expected " +
                          std::to_string(count));
     return {array.data(), array.data() + size};
-}
-
-// One sequence's new tokens: a pool [pages, layers, kPageTokens, rank + rope] of float32 or bfloat16
-// with rows and values without gaps, its page ids, the tokens before, the new ones.
-using Part = std::tuple<nb::object, nb::object, std::int64_t, std::int64_t>;
-
-void add_places(const Part& part, std::int64_t layers, std::int64_t width,
-                std::vector<TokenPlace>& places) {
-    const auto& [object, table, past, count] = part;
-    nb::ndarray<nb::device::cpu> array;
-    if (!nb::try_cast(object, array)) throw InputError("a pool is no CPU array");
-    const bool narrow = array.dtype() == kBf16;
-    if (!narrow && array.dtype() != nb::dtype<float>())
-        throw InputError("a pool must be float32 or bfloat16");
-    if (array.ndim() != 4 || static_cast<std::int64_t>(array.shape(1)) != layers ||
-        static_cast<std::int64_t>(array.shape(2)) != kPageTokens ||
-        static_cast<std::int64_t>(array.shape(3)) != width || array.stride(3) != 1)
-        throw InputError("a pool must be [pages, layers, 64, rank + rope]");
-    nb::ndarray<nb::ro, nb::device::cpu, std::int32_t, nb::ndim<1>, nb::c_contig> ids;
-    if (!nb::try_cast(table, ids)) throw InputError("page ids are no int32 vector");
-    const auto pages = std::make_shared<const std::vector<std::int32_t>>(
-        ids.data(), ids.data() + ids.shape(0));
-    for (const std::int32_t page : *pages)
-        if (page < 0 || page >= static_cast<std::int64_t>(array.shape(0)))
-            throw InputError("page " + std::to_string(page) + " is outside its pool");
-    const auto room = static_cast<std::int64_t>(pages->size()) * kPageTokens;
-    if (past < 0 || count < 0 || past > room - count)
-        throw InputError("position " + std::to_string(past + count - 1) + " is outside its pages");
-    const std::int64_t item = narrow ? 2 : 4;
-    for (std::int64_t t = past; t < past + count; ++t)
-        places.push_back({static_cast<std::uint8_t*>(array.data()), pages, array.stride(0) * item,
-                          array.stride(1) * item, array.stride(2) * item, t, narrow});
 }
 
 class PythonNetwork {
@@ -119,13 +87,12 @@ public:
     // Each token's row of x, of cosines and sines; where the latents of each sequence are.
     std::pair<Result, std::vector<std::int32_t>> step(nb::handle x, nb::handle cosine,
                                                       nb::handle sine,
-                                                      const std::vector<Part>& parts) {
+                                                      const std::vector<SequencePart>& parts) {
         const NetworkShape& s = network_->shape;
         if (s.vocab == 0) throw InputError("the network has no head yet");
-        std::vector<TokenPlace> places;
-        for (const Part& part : parts)
-            add_places(part, static_cast<std::int64_t>(network_->layers.size()), s.latent(), places);
-        const auto tokens = static_cast<std::int64_t>(places.size());
+        const auto layers = static_cast<std::int64_t>(network_->layers.size());
+        std::vector<LatentPart> places = read_latents(parts, layers, s.rank, s.rope);
+        const std::int64_t tokens = places.empty() ? 0 : places.back().first + places.back().count;
         const auto type = {nb::dtype<float>()};
         const Array x_in = array2d(x, "x", tokens, s.hidden, {nb::dtype<float>(), kBf16}, "float32 or bfloat16");
         const Array cos_in = array2d(cosine, "cosine", tokens, s.rope / 2, type, "float32");

@@ -1,127 +1,110 @@
-// One query token of all heads over a stretch of compressed latents, in the absorbed form of
-// multi-head latent attention (DeepSeek-V2, arXiv:2405.04434, section 2.1): every head reads the same
-// row of R latent and P rotary-key values; its values are the latent part.
+// Queries over pages of compressed latents, in the absorbed form of multi-head latent attention
+// (DeepSeek-V2, arXiv:2405.04434, section 2.1): all heads read the same row of R latent and P
+// rotary-key values; its values are the latent part. Decode, and chunks of few tokens.
 //
-// Softmax runs along (Milakov & Gimelshein 2018, arXiv:1805.02867): `most` is the largest score so
-// far, `total` the sum of exp(score - most), `context` the sum of exp(score - most) * latent. A
-// stretch goes on from what these hold; before the first: -inf, 0, 0.
+// Many queries are bound by arithmetic: a few rows are widened once and serve all of them, with the
+// tiles of flash.hpp. Few are bound by memory: few_queries.hpp.
 #pragma once
 
-#include "../isa.hpp"
-#include "silu.hpp"
+#include "few_queries.hpp"
+#include "flash.hpp"
 
 namespace selenograph {
 namespace {
 
-constexpr int kPositions = 32;     // rows taken at a time
-constexpr int kHeads = 4;          // heads that share the loading of a row
-
-template <class V, bool Narrow>
-inline typename V::Floats load_latent(const std::uint8_t* row, std::int64_t column) {
-    if constexpr (Narrow) {
-        return V::load_bf16(row + 2 * column);
-    } else {
-        return V::load(reinterpret_cast<const float*>(row) + column);
-    }
-}
-
-// scores[h][l] = scale * dot(query h, row l) for up to kHeads heads.
-template <class V, bool Narrow, int Heads>
-void score(const LatentStretch& s, const std::uint8_t* rows, int count, const float* query,
-           float (*scores)[kPositions]) {
-    const std::int64_t width = s.rank + s.rope;
-    const std::int64_t whole = width / V::kWidth * V::kWidth;
-    for (int l = 0; l < count; ++l) {
-        const std::uint8_t* row = rows + l * s.row_bytes;
-        typename V::Floats sum[Heads];
-        for (auto& each : sum) each = V::zero();
-        for (std::int64_t c = 0; c < whole; c += V::kWidth) {
-            const auto value = load_latent<V, Narrow>(row, c);
-            for (int h = 0; h < Heads; ++h)
-                sum[h] = V::fma(V::load(query + h * width + c), value, sum[h]);
-        }
-        for (int h = 0; h < Heads; ++h) {
-            float all = V::sum(sum[h]);
-            for (std::int64_t c = whole; c < width; ++c)
-                all += query[h * width + c] *
-                       (Narrow ? load_bf16(row + 2 * c) : load_float(row + 4 * c));
-            scores[h][l] = all * s.scale;
-        }
-    }
-}
-
-// context[h] += sum over l of weights[h][l] * row l.
-template <class V, bool Narrow, int Heads>
-void gather(const LatentStretch& s, const std::uint8_t* rows, int count,
-            const float (*weights)[kPositions], float* context) {
-    const std::int64_t whole = s.rank / V::kWidth * V::kWidth;
-    for (std::int64_t c = 0; c < whole; c += V::kWidth) {
-        typename V::Floats sum[Heads];
-        for (int h = 0; h < Heads; ++h) sum[h] = V::load(context + h * s.rank + c);
-        for (int l = 0; l < count; ++l) {
-            const auto value = load_latent<V, Narrow>(rows + l * s.row_bytes, c);
-            for (int h = 0; h < Heads; ++h)
-                sum[h] = V::fma(V::splat(weights[h][l]), value, sum[h]);
-        }
-        for (int h = 0; h < Heads; ++h) V::store(context + h * s.rank + c, sum[h]);
-    }
-    for (std::int64_t c = whole; c < s.rank; ++c)
-        for (int l = 0; l < count; ++l) {
-            const std::uint8_t* row = rows + l * s.row_bytes;
-            const float value = Narrow ? load_bf16(row + 2 * c) : load_float(row + 4 * c);
-            for (int h = 0; h < Heads; ++h) context[h * s.rank + c] += weights[h][l] * value;
-        }
-}
-
 template <class V>
-void exponentials(float* x, int count, float minus) {
-    alignas(64) float padded[kPositions] = {};
-    std::memcpy(padded, x, count * 4);
-    for (int i = 0; i < kPositions; i += V::kWidth)
-        V::store(padded + i, exponential<V>(V::add(V::load(padded + i), V::splat(-minus))));
-    std::memcpy(x, padded, count * 4);
-}
+class ManyQueries {
+    using T = Flash<V>;
 
-template <class V, bool Narrow, int Heads>
-void attend_heads(const LatentStretch& s, const float* query, float* most, float* total,
-                  float* context) {
-    alignas(64) float scores[Heads][kPositions];
-    for (std::int64_t l = 0; l < s.count; l += kPositions) {
-        const int count = static_cast<int>(s.count - l < kPositions ? s.count - l : kPositions);
-        const std::uint8_t* rows = s.rows + l * s.row_bytes;
-        score<V, Narrow, Heads>(s, rows, count, query, scores);
-        for (int h = 0; h < Heads; ++h) {
-            float high = most[h];
-            for (int i = 0; i < count; ++i) high = scores[h][i] > high ? scores[h][i] : high;
-            if (high > most[h] && total[h] > 0.0f) {
-                const float fade = std::exp(most[h] - high);
-                total[h] *= fade;
-                for (std::int64_t c = 0; c < s.rank; ++c) context[h * s.rank + c] *= fade;
+public:
+    ManyQueries(const LatentPages& pages, const LatentQueries& queries, float* scratch)
+        : pages_(pages),
+          q_(queries),
+          width_(q_.rank + q_.rope),
+          row_stride_(flash_stride(width_)),
+          out_stride_(flash_stride(q_.rank)),
+          columns_((q_.rank + T::kOutColumns - 1) / T::kOutColumns * T::kOutColumns),
+          panels_((q_.count + T::kQueries - 1) / T::kQueries),
+          queries_(scratch),
+          out_(queries_ + whole(panels_ * T::kQueries * width_)),
+          rows_(out_ + panels_ * T::kQueries * out_stride_),
+          scores_(rows_ + kPageTokens * row_stride_),
+          most_(scores_ + kPageTokens * T::kQueries),
+          total_(most_ + whole(panels_ * T::kQueries)) {}
+
+    void run() {
+        enter();
+        for (std::int64_t at = q_.begin; at < q_.end;) {
+            const std::int64_t border = (at / kPageTokens + 1) * kPageTokens;
+            const int count = static_cast<int>((border < q_.end ? border : q_.end) - at);
+            for (int l = 0; l < count; ++l)
+                widen_latent<V>(pages_, at + l, q_.rank, q_.rope, rows_ + l * row_stride_);
+            for (std::int64_t p = 0; p < panels_; ++p) {
+                switch ((lanes(p) + V::kWidth - 1) / V::kWidth) {
+                    case 1: attend<1>(p, at, count); break;
+                    case 2: attend<2>(p, at, count); break;
+                    default: attend<3>(p, at, count);
+                }
             }
-            most[h] = high;
-            exponentials<V>(scores[h], count, high);
-            for (int i = 0; i < count; ++i) total[h] += scores[h][i];
+            at += count;
         }
-        gather<V, Narrow, Heads>(s, rows, count, scores, context);
+        leave();
     }
-}
 
-template <class V, bool Narrow>
-void attend_all(const LatentStretch& s, const float* query, float* most, float* total,
-                float* context) {
-    const std::int64_t width = s.rank + s.rope;
-    std::int64_t h = 0;
-    for (; h + kHeads <= s.heads; h += kHeads)
-        attend_heads<V, Narrow, kHeads>(s, query + h * width, most + h, total + h,
-                                        context + h * s.rank);
-    for (; h < s.heads; ++h)
-        attend_heads<V, Narrow, 1>(s, query + h * width, most + h, total + h, context + h * s.rank);
-}
+private:
+    static std::int64_t whole(std::int64_t floats) { return (floats + 15) / 16 * 16; }
+
+    int lanes(std::int64_t panel) const {
+        const std::int64_t left = q_.count - panel * T::kQueries;
+        return static_cast<int>(left < T::kQueries ? left : T::kQueries);
+    }
+
+    void enter() {
+        std::memset(out_, 0, panels_ * T::kQueries * out_stride_ * 4);
+        for (std::int64_t p = 0; p < panels_; ++p) {
+            const std::int64_t q = p * T::kQueries;
+            T::turn(q_.query + q * width_, width_, lanes(p), width_, queries_ + q * width_);
+            for (int i = 0; i < T::kQueries; ++i) {
+                most_[q + i] = kLeast;
+                total_[q + i] = 0.0f;
+            }
+            T::mark(queries_ + q * width_, width_, total_ + q);
+        }
+    }
+
+    template <int Vectors>
+    void attend(std::int64_t panel, std::int64_t position, int count) {
+        const std::int64_t q = panel * T::kQueries;
+        T::template score<Vectors>(rows_, row_stride_, count, queries_ + q * width_, width_, q_.scale,
+                                   scores_);
+        for (int i = 0; i < Vectors * V::kWidth && position + count > q_.seen + q / q_.each; ++i) {
+            const std::int64_t seen = q_.seen + (q + i) / q_.each - position;
+            for (std::int64_t l = seen > 0 ? seen : 0; l < count; ++l)
+                scores_[l * T::kQueries + i] = -INFINITY;
+        }
+        alignas(64) float fade[T::kQueries];
+        T::template soften<Vectors>(scores_, count, most_ + q, total_ + q, fade);
+        T::gather(scores_, count, fade, rows_, row_stride_, columns_, lanes(panel),
+                  out_ + q * out_stride_, out_stride_);
+    }
+
+    void leave() {
+        for (std::int64_t q = 0; q < q_.count; ++q)
+            std::memcpy(q_.context + q * q_.rank, out_ + q * out_stride_, q_.rank * 4);
+        std::memcpy(q_.most, most_, q_.count * 4);
+        std::memcpy(q_.total, total_, q_.count * 4);
+    }
+
+    const LatentPages& pages_;
+    const LatentQueries& q_;
+    const std::int64_t width_, row_stride_, out_stride_, columns_, panels_;
+    float *const queries_, *const out_, *const rows_, *const scores_, *const most_, *const total_;
+};
 
 template <class V>
-void attend(const LatentStretch& s, const float* query, float* most, float* total, float* context) {
-    if (s.narrow) return attend_all<V, true>(s, query, most, total, context);
-    return attend_all<V, false>(s, query, most, total, context);
+void attend(const LatentPages& pages, const LatentQueries& queries, float* scratch) {
+    if (queries.count <= kFewQueries) return attend_few<V>(pages, queries, scratch);
+    ManyQueries<V>(pages, queries, scratch).run();
 }
 
 }  // namespace

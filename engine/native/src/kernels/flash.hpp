@@ -18,8 +18,7 @@
 namespace selenograph {
 namespace {
 
-constexpr int kDepth = 192;        // columns of a panel of queries that stay in the first cache
-constexpr float kLeast = -1e30f;   // `most` of a query that has seen nothing
+constexpr int kDepth = 96;         // columns of a panel of queries that stay in the first cache
 
 template <class V>
 struct Flash {

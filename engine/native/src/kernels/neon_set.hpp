@@ -104,6 +104,13 @@ struct NeonSet {
     static Floats load_bf16(const std::uint8_t* at) {
         return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(at)), 16));
     }
+    static Floats even_bf16(const std::uint8_t* at) {
+        return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_u8(load_bytes(at)), 16));
+    }
+    static Floats odd_bf16(const std::uint8_t* at) {
+        return vreinterpretq_f32_u32(
+            vandq_u32(vreinterpretq_u32_u8(load_bytes(at)), vdupq_n_u32(0xffff0000u)));
+    }
     static Floats by_lane(Floats scales) { return scales; }  // a block is one group
     template <int I>
     static Floats pick(Floats scales) {

@@ -116,6 +116,12 @@ struct YmmSet : Pairwise<YmmSet<MaddTo>> {
         const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
         return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
     }
+    static Floats even_bf16(const std::uint8_t* at) {
+        return _mm256_castsi256_ps(_mm256_slli_epi32(load_bytes(at), 16));
+    }
+    static Floats odd_bf16(const std::uint8_t* at) {
+        return _mm256_castsi256_ps(_mm256_and_si256(load_bytes(at), splat_int(-65536)));
+    }
     // Block i of four holds groups 2i and 2i + 1, one in each 128 bits.
     static Floats by_lane(Floats scales) {
         return _mm256_permutevar8x32_ps(scales, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));

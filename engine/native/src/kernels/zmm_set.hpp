@@ -108,6 +108,12 @@ struct ZmmSet : Pairwise<ZmmSet<MaddTo>> {
         const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
         return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
     }
+    static Floats even_bf16(const std::uint8_t* at) {
+        return _mm512_castsi512_ps(_mm512_slli_epi32(load_bytes(at), 16));
+    }
+    static Floats odd_bf16(const std::uint8_t* at) {
+        return _mm512_castsi512_ps(_mm512_and_si512(load_bytes(at), splat_int(-65536)));
+    }
     // Block i of four holds groups 4i to 4i + 3, one in each 128 bits.
     static Floats by_lane(Floats scales) {
         return _mm512_permutexvar_ps(
