@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from engine.bench.attention import attention_figures
 from engine.bench.context.work import context_figures
 from engine.bench.figures import Figure, as_text, write_json
 from engine.bench.kernels import kernel_figures
@@ -27,6 +28,17 @@ from engine.native import _kernels
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 _WORK: dict[str, Callable[[Options], Iterator[Figure]]] = {
     "kernels": kernel_figures,
+    "attention": lambda options: chain.from_iterable(
+        attention_figures(
+            isa,
+            threads,
+            options.seconds / 2,
+            options.turn,
+            ceiling_mebibytes=options.ceiling_mebibytes,
+        )
+        for isa in options.isas
+        for threads in options.threads
+    ),
     "layer": layer_figures,
     "engine": model_figures,
     "plan": lambda options: chain(plan_figures(options), sparse_figures(options)),

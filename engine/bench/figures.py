@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-Against = Literal["read ceiling", "int8 peak", "kt-kernel", "llama.cpp", "limit"]
+Against = Literal["read ceiling", "int8 peak", "fma peak", "kt-kernel", "llama.cpp", "limit"]
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
+import numpy as np
 import psutil
 import torch
 from torch import Tensor
 
+from engine.cache.latent_pool import PagedCache
 from engine.config import ModelConfig
 from engine.errors import Aborted, CheckpointError, ResourceError
 from engine.experts.base import (
@@ -141,6 +143,31 @@ class NativeExperts:
             for up, latents in blocks:
                 prefill.add(up, latents)
             return torch.from_numpy(prefill.result())
+
+    def attend_latents(
+        self,
+        config: ModelConfig,
+        layer: int,
+        query: Tensor,
+        parts: Sequence[tuple[PagedCache, int, int]],
+    ) -> Tensor:
+        """Absorbed attention of sequences' tokens to all positions up to their own.
+
+        `parts`: a cache that has the tokens' latents, the positions before them, their number.
+        Queries in the latent space, float32 [T, N*(R+P)] -> [T, N*R]. Raises Aborted.
+        """
+        with _translated():
+            found = _kernels.attend_latents(
+                self._pool,
+                query.contiguous(),
+                [(c.pool.data, np.asarray(c.pages, np.int32), past, n) for c, past, n in parts],
+                layer,
+                heads=config.num_attention_heads,
+                rank=config.kv_lora_rank,
+                rope=config.qk_rope_head_dim,
+                softmax_scale=config.softmax_scale,
+            )
+        return torch.from_numpy(found)
 
     def new_network(self, config: ModelConfig, latent_eps: float) -> _kernels.Network:
         """An empty network on this object's threads; see :mod:`engine.model.network`."""

@@ -118,7 +118,7 @@ class Model:
         positions = torch.cat([torch.arange(s.past, s.past + s.end - s.begin) for s in segments])
         cos, sin = (t.to(self.place) for t in self._rotary.at(positions))
         x = self._embedding[ids].to(self.dtype)  # [T] -> [T, H]
-        whole = form == "auto" and len(flat) <= FEW_TOKENS and _readable(segments)
+        whole = form == "auto" and len(flat) <= FEW_TOKENS
         if self._network is not None and whole:
             logits = self._network.step(x, cos, sin, segments)  # [T, H] -> [T, V]
             _finish(segments)
@@ -143,11 +143,6 @@ class Model:
     def close(self) -> None:
         """Stop the expert workers."""
         self.experts.close()
-
-
-def _readable(segments: list[Segment]) -> bool:
-    """Whether the native network reads latents of this form."""
-    return all(s.cache.pool.form != "int8" for s in segments)
 
 
 def _finish(segments: list[Segment]) -> None:

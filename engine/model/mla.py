@@ -3,7 +3,7 @@
 DeepSeek-V2 (arXiv:2405.04434), section 2.1. Two forms of the same sum: *expanded* builds keys and
 values of every head from the latents (cheapest when many tokens ask at once: prefill), *absorbed*
 folds the up-projections into query and output so that all heads read the latents themselves
-(cheapest when one token asks: decode). Expanded keys and values exist only for a block of positions
+(cheapest when few tokens ask: decode). Expanded keys and values exist only for a block of positions
 on the native kernels, and only for a few heads elsewhere.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Form = Literal["auto", "expanded", "absorbed"]
 ABSORB_UP_TO = 4
-"""Chunks of at most this many tokens take the absorbed form."""
+"""Without native kernels, chunks of at most this many tokens take the absorbed form."""
 _BLOCK_BYTES = 64 << 20
 """Of expanded keys and values at a time: few enough to forget, long enough to be worth a call."""
 
@@ -47,7 +47,8 @@ class Segment:
 class Attention:
     """One layer's attention. ``key_up`` [N, D, R] and ``value_up`` [N, Vh, R]: ``kv_b`` by head.
 
-    With `kernels` the native ones attend to what is expanded, in float32.
+    With `kernels` the native ones attend, in float32, and the form is what takes the fewest
+    multiply-adds.
     """
 
     config: ModelConfig
@@ -75,15 +76,20 @@ class Attention:
         """[T, H] -> [T, H]; writes the new latents of every segment into its cache."""
         q_nope, q_rope = self._queries(x, cos, sin)  # [N, T, D], [N, T, P]
         fresh = self.latents(x, cos, sin)  # [T, R+P]
-        outputs = []
         for s in segments:
             s.cache.write(layer, s.past, fresh[s.begin : s.end])
-            one = slice(s.begin, s.end)
-            absorb = form == "absorbed" or (form == "auto" and s.end - s.begin <= ABSORB_UP_TO)
+        few = [s for s in segments if self._absorb(form, s)]
+        outputs = {}
+        if few and self.kernels is not None:
+            outputs = self._natively(q_nope, q_rope, layer, few)
+        for s in segments:
+            if s.begin in outputs:
+                continue
             expanded = self._expanded if self.kernels is None else self._blocks
-            attend = self._absorbed if absorb else expanded
-            outputs.append(attend(q_nope[:, one], q_rope[:, one], layer, s))  # [t, N*Vh]
-        heads = torch.cat(outputs) if len(outputs) > 1 else outputs[0]  # [T, N*Vh]
+            attend = self._absorbed if s in few else expanded
+            one = slice(s.begin, s.end)
+            outputs[s.begin] = attend(q_nope[:, one], q_rope[:, one], layer, s)  # [t, N*Vh]
+        heads = torch.cat([outputs[s.begin] for s in segments])  # [T, N*Vh]
         return self.out(heads)  # [T, N*Vh] -> [T, H]
 
     def latents(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -100,6 +106,18 @@ class Attention:
         q_nope, q_rope = self._queries(x, cos, sin)  # [N, 1, D], [N, 1, P]
         return self.out(self._attend(q_nope, q_rope, cached, len(cached) - 1))
 
+    def _absorb(self, form: Form, s: Segment) -> bool:
+        """Whether a segment takes the absorbed form."""
+        if form != "auto" or self.kernels is None:
+            return form == "absorbed" or (form == "auto" and s.end - s.begin <= ABSORB_UP_TO)
+        config = self.config
+        t, total = s.end - s.begin, s.past + s.end - s.begin
+        key, value = config.qk_nope_head_dim, config.v_head_dim
+        rank, rope = config.kv_lora_rank, config.qk_rope_head_dim
+        pairs = t * (s.past + total + 1) // 2
+        absorbed = t * rank * (key + value) + pairs * (2 * rank + rope)
+        return absorbed <= total * rank * (key + value) + pairs * (key + rope + value)
+
     def _queries(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """[T, H] -> unrotated [N, T, D] and rotated [N, T, P] parts."""
         config = self.config
@@ -110,6 +128,23 @@ class Attention:
             (config.qk_nope_head_dim, config.qk_rope_head_dim), -1
         )  # [N, T, D], [N, T, P]
         return nope, self.rotary.rotate(rope, cos, sin)
+
+    def _natively(
+        self, q_nope: Tensor, q_rope: Tensor, layer: int, few: list[Segment]
+    ) -> dict[int, Tensor]:
+        """Queries [N, T, D], [N, T, P] of segments, natively -> begin: [t, N*Vh]."""
+        assert self.kernels is not None
+        config = self.config
+        rows = torch.cat([torch.arange(s.begin, s.end) for s in few])
+        nope = q_nope[:, rows].float()  # [N, t, D]
+        q = torch.cat((nope @ self.key_up.float(), q_rope[:, rows].float()), -1)  # [N, t, R+P]
+        parts = [(s.cache, s.past, s.end - s.begin) for s in few]
+        q = q.transpose(0, 1).flatten(1)  # [N, t, R+P] -> [t, N*(R+P)]
+        context = self.kernels.attend_latents(config, layer, q, parts)  # [t, N*R]
+        context = context.unflatten(1, (-1, config.kv_lora_rank)).transpose(0, 1)  # [N, t, R]
+        out = context @ self.value_up.float().transpose(1, 2)  # [N, t, R] -> [N, t, Vh]
+        heads = out.transpose(0, 1).flatten(1).to(q_nope.dtype)  # [t, N*Vh]
+        return dict(zip([s.begin for s in few], heads.split([n for *_, n in parts]), strict=True))
 
     def _blocks(self, q_nope: Tensor, q_rope: Tensor, layer: int, s: Segment) -> Tensor:
         """Queries [N, t, D], [N, t, P] over all that is cached, natively -> [t, N*Vh]."""

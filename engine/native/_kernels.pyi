@@ -68,6 +68,18 @@ class Prefill:
     def add(self, up: Array, latents: Array) -> None: ...
     def result(self) -> NDArray[np.float32]: ...
 
+def attend_latents(
+    experts: Experts,
+    query: Array,
+    parts: Sequence[tuple[Array, Array, int, int]],
+    layer: int,
+    *,
+    heads: int,
+    rank: int,
+    rope: int,
+    softmax_scale: float,
+) -> NDArray[np.float32]: ...
+
 class Network:
     def __init__(
         self,

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <string>
 
+#include "latents.hpp"
 #include "reference.hpp"
 
 namespace selenograph::tests {
@@ -168,45 +169,139 @@ void check_silu(const Isa& isa) {
     }
 }
 
-// One query over compressed latents, beside softmax in float64.
-void check_attention(const Isa& isa, bool narrow, std::int64_t heads, std::int64_t rank,
-                     std::int64_t rope, std::int64_t count) {
-    Random random(4);
-    const std::int64_t width = rank + rope;
-    const RandomMatrix rows(random, narrow ? Format::bf16 : Format::f32, count, width);
-    const auto query = random_rows(random, heads, width);
-    const float scale = 3.0f;      // scores spread over a few units: rows are short
-    const LatentStretch stretch{rows.matrix.data, width * (narrow ? 2 : 4), count, narrow,
-                                heads,            rank,                     rope,  scale};
-    std::vector<float> most(heads, -INFINITY), total(heads), context(heads * rank);
-    for (std::int64_t at = 0; at < count; at += 40) {  // goes on from stretch to stretch
-        LatentStretch part = stretch;
-        part.rows += at * part.row_bytes;
-        part.count = std::min<std::int64_t>(40, count - at);
-        isa.attend(part, query.data(), most.data(), total.data(), context.data());
-    }
-    Error error;
-    for (std::int64_t h = 0; h < heads; ++h) {
-        const std::vector<double> wide(query.begin() + h * width, query.begin() + (h + 1) * width);
-        auto shares = rows.times(wide.data());
-        for (double& share : shares) share = std::exp(share * scale);
-        const double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
-        for (std::int64_t c = 0; c < rank; ++c) {
-            double want = 0;
-            for (std::int64_t l = 0; l < count; ++l) want += shares[l] / sum * rows.values[l * width + c];
-            error.add(context[h * rank + c] / total[h], want);
+// Latents in two pages that lie in reverse order at the end of memory, as they are stored.
+struct RandomLatents {
+    std::unique_ptr<Guarded> data;
+    std::vector<double> values;    // [count, rank + rope], after rounding
+    LatentPart part;
+
+    RandomLatents(Random& random, LatentForm form, std::int64_t rank, std::int64_t rope,
+                  std::int64_t count)
+        : values(count * (rank + rope)) {
+        const std::int64_t row_bytes = latent_row_bytes(form, rank, rope), width = rank + rope;
+        const auto pages = static_cast<std::int32_t>((count + kPageTokens - 1) / kPageTokens);
+        data = std::make_unique<Guarded>(pages * kPageTokens * row_bytes);
+        std::memset(data->get(), 0xff, data->size());      // no numbers where nothing was stored
+        part = {data->get(), {}, kPageTokens * row_bytes, 0, row_bytes, form, 0, 1, count - 1};
+        for (std::int32_t p = 0; p < pages; ++p) part.pages.push_back(pages - 1 - p);
+        for (std::int64_t l = 0; l < count; ++l) {
+            std::vector<float> latent(width);
+            for (float& value : latent) value = random_normal(random);
+            store_latent(form, latent.data(), rank, rope, part.row(0, l));
+            for (std::int64_t c = 0; c < width; ++c)
+                values[l * width + c] = stored(form, part.row(0, l), c, rank, rope);
+            for (std::int64_t c = 0; c < width; ++c) {
+                const double step = form == LatentForm::f32 ? 0 : form == LatentForm::bf16 || c >= rank
+                                        ? std::fabs(latent[c]) / 256 : 5.0 / 254;
+                require(std::fabs(values[l * width + c] - latent[c]) <= step * 1.001, "a stored latent");
+            }
         }
     }
-    require_below(error.relative(), 1e-5, std::string(isa.name) + " attention over " +
-                                              std::to_string(count) + " of " + std::to_string(width));
+
+    static double stored(LatentForm form, const std::uint8_t* row, std::int64_t column,
+                         std::int64_t rank, std::int64_t rope) {
+        if (form == LatentForm::f32) return load_float(row + 4 * column);
+        if (form == LatentForm::bf16) return load_bf16(row + 2 * column);
+        if (column >= rank) return load_bf16(row + rank + 2 * (column - rank));
+        return static_cast<std::int8_t>(row[column]) *
+               static_cast<double>(load_float(row + rank + 2 * rope + column / kLatentGroup * 4));
+    }
+};
+
+// Queries of `tokens` tokens, the last of a sequence of `count`, beside softmax in float64: by the
+// kernel over two stretches, and by the job over as many as it likes.
+void check_attention(const Isa& isa, LatentForm form, LatentHeads heads, std::int64_t count,
+                     std::int64_t tokens) {
+    Random random(4);
+    const std::int64_t width = heads.width(), rows = tokens * heads.heads;
+    RandomLatents latents(random, form, heads.rank, heads.rope, count);
+    const RandomMatrix query(random, Format::f32, rows, width);
+    const auto* asked = reinterpret_cast<const float*>(query.matrix.data);
+    std::vector<double> want(rows * heads.rank);
+    for (std::int64_t r = 0; r < rows; ++r) {
+        double sum = 0;
+        for (std::int64_t l = 0; l <= count - tokens + r / heads.heads; ++l) {
+            double score = 0;
+            for (std::int64_t c = 0; c < width; ++c)
+                score += query.values[r * width + c] * latents.values[l * width + c];
+            const double share = std::exp(score * heads.scale);
+            sum += share;
+            for (std::int64_t c = 0; c < heads.rank; ++c)
+                want[r * heads.rank + c] += share * latents.values[l * width + c];
+        }
+        for (std::int64_t c = 0; c < heads.rank; ++c) want[r * heads.rank + c] /= sum;
+    }
+    const auto check = [&](const auto& got, const char* what) {
+        Error error;
+        for (std::int64_t i = 0; i < rows * heads.rank; ++i) error.add(got[i], want[i]);
+        require_below(error.relative(), 1e-5,
+                      std::string(isa.name) + what + std::to_string(rows) + " queries over " +
+                          std::to_string(count) + " of " + std::to_string(width));
+    };
+    latents.part.past = count - tokens;
+    latents.part.count = tokens;
+    const auto job = std::make_shared<LatentJob>(isa, heads, std::vector<LatentPart>{latents.part}, 0,
+                                                 asked, 3);
+    Pool pool(Topology::flat(2));
+    pool.submit(job);
+    require(job->wait() == Outcome::done, "a job of attention");
+    check(job->output(), " job of ");
+
+    std::vector<float> most(rows), total(rows), context(rows * heads.rank), sum(rows * heads.rank);
+    std::vector<float> memory(latent_scratch(rows, heads.rank, heads.rope) + 16, NAN);
+    auto* scratch = reinterpret_cast<float*>((reinterpret_cast<std::uintptr_t>(memory.data()) + 63) / 64 * 64);
+    std::vector<float> all(rows), high(rows, kLeast);
+    const LatentPages pages = latents.part.layer(0);
+    for (const std::int64_t at : {std::int64_t{0}, count / 3}) {
+        const std::int64_t end = at == 0 ? count / 3 : count;
+        if (at == end) continue;
+        LatentQueries queries{asked, rows, heads.rank, heads.rope, count - tokens + 1, heads.heads,
+                              at, end, heads.scale, most.data(), total.data(), context.data()};
+        isa.attend(pages, queries, scratch);
+        for (std::int64_t r = 0; r < rows; ++r) {
+            const float top = std::max(high[r], most[r]);
+            const float fade = std::exp(high[r] - top), share = std::exp(most[r] - top);
+            all[r] = all[r] * fade + total[r] * share;
+            for (std::int64_t c = 0; c < heads.rank; ++c) {
+                float& s = sum[r * heads.rank + c];
+                s = s * fade + context[r * heads.rank + c] * share;
+            }
+            high[r] = top;
+        }
+    }
+    for (std::int64_t i = 0; i < rows * heads.rank; ++i) sum[i] /= all[i / heads.rank];
+    check(sum, " kernel for ");
+}
+
+// What comes of the last of `heads` queries, which has a value that is no number.
+float nan_of_latents(const Isa& isa, std::int64_t heads) {
+    Random random(7);
+    RandomLatents latents(random, LatentForm::bf16, 32, 8, 50);
+    auto query = random_rows(random, heads, 40);
+    query.back() = NAN;
+    LatentJob job(isa, {heads, 32, 8, 0.3f}, {latents.part}, 0, query.data(), 1);
+    const std::shared_ptr<Job> shared(&job, [](Job*) {});
+    Pool pool(Topology::flat(1));
+    pool.submit(shared);
+    shared->wait();
+    const float* out = job.output();
+    for (std::int64_t i = 0; i < (heads - 1) * 32; ++i) require(std::isfinite(out[i]), "its neighbours");
+    return out[heads * 32 - 1];
 }
 
 void check_attentions(const Isa& isa) {
-    for (const bool narrow : {true, false}) {
-        check_attention(isa, narrow, 5, 64, 32, 1);
-        check_attention(isa, narrow, 4, 52, 7, 33);
-        check_attention(isa, narrow, 6, 512, 64, 100);
+    for (const LatentForm form : {LatentForm::f32, LatentForm::bf16, LatentForm::int8}) {
+        check_attention(isa, form, {1, 16, 4, 0.4f}, 1, 1);
+        check_attention(isa, form, {3, 52, 7, 0.3f}, 65, 1);
+        check_attention(isa, form, {4, 96, 16, 0.3f}, 127, 1);
+        check_attention(isa, form, {2, 100, 14, 0.3f}, 64, 2);
+        check_attention(isa, form, {1, 33, 6, 0.3f}, 40, 3);
+        check_attention(isa, form, {5, 52, 7, 0.3f}, 63, 1);
+        check_attention(isa, form, {7, 72, 10, 0.3f}, 129, 9);
+        check_attention(isa, form, {6, 512, 64, 0.1f}, 70, 4);
     }
+    require(std::isnan(nan_of_latents(isa, 3)) && std::isnan(nan_of_latents(isa, 8)),
+            std::string(isa.name) + " attention of a query that is not finite");
 }
 
 // A head's last queries over all positions, in two blocks, beside softmax in float64. Two heads lie side
