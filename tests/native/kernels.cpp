@@ -252,9 +252,8 @@ void check_attention(const Isa& isa, LatentForm form, LatentHeads heads, std::in
     auto* scratch = reinterpret_cast<float*>((reinterpret_cast<std::uintptr_t>(memory.data()) + 63) / 64 * 64);
     std::vector<float> all(rows), high(rows, kLeast);
     const LatentPages pages = latents.part.layer(0);
-    for (const std::int64_t at : {std::int64_t{0}, count / 3}) {
-        const std::int64_t end = at == 0 ? count / 3 : count;
-        if (at == end) continue;
+    const std::int64_t border = count / 3;
+    for (const auto& [at, end] : {std::pair{std::int64_t{0}, border}, std::pair{border, count}}) {
         LatentQueries queries{asked, rows, heads.rank, heads.rope, count - tokens + 1, heads.heads,
                               at, end, heads.scale, most.data(), total.data(), context.data()};
         isa.attend(pages, queries, scratch);
