@@ -21,7 +21,8 @@ from torch import Tensor
 from engine.bench.ceilings import multiply_adds, streaming_read
 from engine.bench.figures import Against, Figure, figure
 from engine.bench.turns import alternate, repeat
-from engine.cache.latent_pool import PAGE_TOKENS, LatentForm, pack_rows
+from engine.cache.latent_pool import PAGE_TOKENS, LatentForm, LatentPool, pack_rows
+from engine.config import ModelConfig
 from engine.native import _kernels
 
 DEPTH = 1 << 16
@@ -32,6 +33,22 @@ _WIDTH = _RANK + _ROPE
 _HEADS, _FEW, _PROMPT_HEADS = 64, 4, 16
 _FORMS: tuple[LatentForm, ...] = ("bf16", "int8")
 _TOKENS, _BLOCK = 512, 1024
+_CONFIG = {
+    "model_type": "kimi_k2",
+    "hidden_size": 64,
+    "intermediate_size": 64,
+    "moe_intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": _HEADS,
+    "kv_lora_rank": _RANK,
+    "qk_nope_head_dim": _NOPE,
+    "qk_rope_head_dim": _ROPE,
+    "v_head_dim": _VALUE,
+    "n_routed_experts": 2,
+    "num_experts_per_tok": 1,
+    "vocab_size": 64,
+    "max_position_embeddings": 1 << 18,
+}
 _SCALE = 0.1
 
 
@@ -81,7 +98,7 @@ def attention_figures(
             yield compared(f"{name}.few.{form}", rate, work, "read ceiling", f"{_FEW} heads")
             if form == "bf16":
                 yield _linear(many, depth, seconds, isa, threads)
-        for total in (_TOKENS, max(_TOKENS, depth // 4)):
+        for total in sorted({_TOKENS, max(_TOKENS, depth // 4)}):
             prompt = _Prompt(pool, total)
             note = f"{_TOKENS} tokens, the last of {total:,}, {_PROMPT_HEADS} heads"
             rate = partial(prompt.rate, turn)
@@ -90,23 +107,23 @@ def attention_figures(
 
 @dataclass(frozen=True, slots=True)
 class _Pages:
-    """Two layers of one sequence's latents."""
+    """Two layers of one sequence's latents, as the engine keeps them."""
 
-    data: Tensor  # [pages, 2, 64, row]
+    pool: LatentPool
     table: NDArray[np.int32]
 
     @classmethod
     def random(cls, form: LatentForm, positions: int) -> _Pages:
-        draw = torch.Generator().manual_seed(1)
         pages = positions // PAGE_TOKENS
-        some = torch.randn(2 * PAGE_TOKENS, _WIDTH, generator=draw)
-        rows = pack_rows(some, _RANK) if form == "int8" else some.bfloat16()
-        data = rows.view(1, 2, PAGE_TOKENS, -1).repeat(pages, 1, 1, 1)
-        return cls(data, np.arange(pages, dtype=np.int32))
+        pool = LatentPool(ModelConfig.from_dict(_CONFIG), pages, form)
+        some = torch.randn(2 * PAGE_TOKENS, _WIDTH, generator=torch.Generator().manual_seed(1))
+        rows = pack_rows(some, _RANK) if form == "int8" else some
+        pool.data.copy_(rows.view(1, 2, PAGE_TOKENS, -1))
+        return cls(pool, np.arange(pages, dtype=np.int32))
 
     @property
     def row_bytes(self) -> int:
-        return self.data.shape[-1] * self.data.element_size()
+        return self.pool.row * self.pool.data.element_size()
 
 
 class _Decode:
@@ -127,7 +144,7 @@ class _Decode:
         _kernels.attend_latents(
             self._pool,
             self._query,
-            [(self._pages.data, self._pages.table, depth - 1, 1)],
+            [(self._pages.pool.data, self._pages.table, depth - 1, 1)],
             next(self._layer),
             heads=self._heads,
             rank=_RANK,

@@ -83,7 +83,7 @@ LatentAttention::LatentAttention(const Isa& isa, const LatentHeads& heads,
     }
     most_ = Aligned<float>(rows);
     total_ = Aligned<float>(rows);
-    context_ = Aligned<float>(rows * heads.rank);
+    context_ = Aligned<float>(rows * heads.rank, Begin::unset);
 }
 
 // Long contexts are divided among threads by positions, short ones by heads.

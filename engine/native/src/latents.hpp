@@ -86,7 +86,7 @@ public:
           query_(query),
           tokens_(parts_.empty() ? 0 : parts_.back().first + parts_.back().count),
           attention_(isa, heads_, parts_, threads),
-          output_(tokens_ * heads.heads * heads.rank) {}
+          output_(tokens_ * heads.heads * heads.rank, Begin::unset) {}
 
     float* output() { return output_.get(); }      // [tokens, heads * rank]
     std::int64_t tokens() const { return tokens_; }

@@ -32,7 +32,7 @@ struct PrefillState {
           past(before),
           most(s.heads * count),
           total(s.heads * count),
-          out(count * s.heads * s.value) {}
+          out(count * s.heads * s.value, Begin::unset) {}
     std::int64_t positions() const { return past + tokens; }
 };
 

@@ -39,7 +39,8 @@ class FewQueries {
     using Floats = typename V::Floats;
     static constexpr int kWidth = V::kWidth;
     static constexpr int kPair = 2 * kWidth;
-    static constexpr int kRows = 32;                       // taken at a time, within a page
+    // Taken at a time, within a page: so many that they stay in the first cache.
+    static constexpr int kRows = kWidth > 32 / Row::kBytes ? kWidth : 32 / Row::kBytes;
     // Eight or nine sums hide the latency, and leave registers for what rows are unpacked to.
     static constexpr int kAtOnce = (8 + Queries - 1) / Queries;    // rows of a tile of scores
     static constexpr int kOutPairs = 4 / Queries;
@@ -146,7 +147,8 @@ private:
         Floats value[Rows];
         for (int r = 0; r < Rows; ++r) value[r] = Row::template half<Half>(rows + r * stride, c);
         for (int h = 0; h < Queries; ++h) {
-            const Floats query = V::load(query_ + h * width_ + c + Half * kWidth);
+            Floats query = V::load(query_ + h * width_ + c + Half * kWidth);
+            V::hold(query);        // or it is loaded again for each row
             for (int r = 0; r < Rows; ++r) sum[h][r] = V::fma(query, value[r], sum[h][r]);
         }
     }
@@ -195,20 +197,30 @@ private:
         Floats sum[Queries][2 * Pairs];
         for (int h = 0; h < Queries; ++h)
             for (int j = 0; j < 2 * Pairs; ++j) sum[h][j] = V::load(out_ + h * q_.rank + c + j * kWidth);
-        for (int l = 0; l < count; ++l) {
-            Floats value[2 * Pairs];
-            for (int p = 0; p < Pairs; ++p) {
-                if (l % 2 == 1) V::prefetch(next + l * stride + (c + p * kPair) * Row::kBytes);
-                value[2 * p] = Row::template half<0>(rows + l * stride, c + p * kPair);
-                value[2 * p + 1] = Row::template half<1>(rows + l * stride, c + p * kPair);
-            }
-            for (int h = 0; h < Queries; ++h) {
-                const Floats weight = V::splat(scores_[h][l]);
-                for (int j = 0; j < 2 * Pairs; ++j) sum[h][j] = V::fma(weight, value[j], sum[h][j]);
-            }
+        int l = 0;
+        for (; l + 2 <= count; l += 2) {
+            for (int p = 0; p < Pairs; ++p)
+                V::prefetch(next + (l + 1) * stride + (c + p * kPair) * Row::kBytes);
+            gather_row<Pairs>(rows + l * stride, l, c, sum);
+            gather_row<Pairs>(rows + (l + 1) * stride, l + 1, c, sum);
         }
+        if (l < count) gather_row<Pairs>(rows + l * stride, l, c, sum);
         for (int h = 0; h < Queries; ++h)
             for (int j = 0; j < 2 * Pairs; ++j) V::store(out_ + h * q_.rank + c + j * kWidth, sum[h][j]);
+    }
+
+    template <int Pairs>
+    void gather_row(const std::uint8_t* row, int l, std::int64_t c,
+                    Floats (&sum)[Queries][2 * Pairs]) const {
+        Floats value[2 * Pairs];
+        for (int p = 0; p < Pairs; ++p) {
+            value[2 * p] = Row::template half<0>(row, c + p * kPair);
+            value[2 * p + 1] = Row::template half<1>(row, c + p * kPair);
+        }
+        for (int h = 0; h < Queries; ++h) {
+            const Floats weight = V::splat(scores_[h][l]);
+            for (int j = 0; j < 2 * Pairs; ++j) sum[h][j] = V::fma(weight, value[j], sum[h][j]);
+        }
     }
 
     const LatentQueries& q_;
@@ -231,8 +243,11 @@ void few_rows(const LatentPages& pages, const LatentQueries& q, float* scratch) 
         const int count = static_cast<int>((border < q.end ? border : q.end) - at);
         const bool more = border + kRows <= q.end && !int8;
         const std::uint8_t* rows = int8 ? reinterpret_cast<const std::uint8_t*>(wide) : pages.row(at);
-        for (int l = 0; int8 && l < count; ++l)
+        for (int l = 0; int8 && l < count; ++l) {
+            const std::uint8_t* ahead = pages.row(at + l + 2 * kRows < q.end ? at + l + 2 * kRows : at);
+            for (std::int64_t byte = 0; byte < pages.row_bytes; byte += 64) V::prefetch(ahead + byte);
             widen_latent<V>(pages, at + l, q.rank, q.rope, wide + l * (stride / 4));
+        }
         few.take(rows, stride, at, count, more ? pages.row(border) : rows);
         at += count;
     }
