@@ -10,7 +10,8 @@ from engine.cache.snapshot import StoredPage
 
 
 class HostStore:
-    """At most `max_bytes`; the longest unused go. Engine thread only."""
+    """At most `max_bytes`; the longest unused go. Engine thread only, but for `get`: while the
+    engine's waits for them, several threads may take pages out."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes

@@ -246,8 +246,12 @@ class SnapshotFolder:
                 path.unlink(missing_ok=True)
 
     def _shrink(self) -> None:
-        while self._entries and (self.bytes > self.max_bytes or self.pages > _MOST_FILES):
-            self._delete(next(iter(self._entries)))
+        while True:
+            with self._lock:  # a reader may forget a damaged page meanwhile
+                if self.bytes <= self.max_bytes and self.pages <= _MOST_FILES:
+                    return
+                oldest = next(iter(self._entries))
+            self._delete(oldest)
 
 
 def _name(parent: bytes, key: bytes, count: int) -> str:

@@ -56,12 +56,14 @@ class SnapshotWriter:
         self._closing = False
         self._loose = 0
         self._scanned = threading.Event()
+        self._patience = _SCAN_SECONDS
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._thread.start()
 
     def ready(self) -> bool:
-        """Wait until the folder was looked through. False if that takes too long."""
-        return self._scanned.wait(_SCAN_SECONDS)
+        """Whether the folder was looked through. Who asks first waits for it, if not too long."""
+        patience, self._patience = self._patience, 0.0
+        return self._scanned.wait(patience)
 
     def keep(self, path: Sequence[HeldPage]) -> None:
         """Write what is not there yet of a sequence's pages, the first first."""
@@ -82,7 +84,7 @@ class SnapshotWriter:
             return self._changed.wait_for(lambda: not self._jobs and not self._working, seconds)
 
     def close(self, seconds: float) -> None:
-        """Flush for at most so long, and stop."""
+        """Flush for at most so long, and stop. A page that is being written may take as long again."""
         self.flush(seconds)
         with self._changed:
             self._closing = True

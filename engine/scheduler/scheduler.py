@@ -60,8 +60,8 @@ class Work:
 
     @property
     def prompt(self) -> bool:
-        """Whether this is a chunk of a prompt."""
-        return len(self.tokens) > 1
+        """Whether this is a chunk of a prompt. One's last token alone is as good as a reply's."""
+        return len(self.tokens) > 1 or not self.samples
 
 
 @dataclass(slots=True)

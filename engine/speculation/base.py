@@ -42,4 +42,4 @@ class Drafter(Protocol):
 
 
 NewDrafter = Callable[[], Drafter]
-"""Called once for each sequence that is admitted."""
+"""Called once for each request that is queued and may be drafted for."""

@@ -124,7 +124,7 @@ class ArithmeticRunner:
         assert begin == item.begin
         assert item.tokens == tuple(item.sequence.tokens[begin : begin + len(item.tokens)])
         known = states(item.sequence.tokens[:begin])
-        for layer in range(2 if begin else 0):
+        for layer in range(2):
             rows = cache.read(layer, 0, begin, torch.float32)
             assert rows[:, 0].tolist() == known, "the pages hold other tokens"
             assert rows[:, 1].tolist() == [layer] * begin
