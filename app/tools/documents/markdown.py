@@ -26,7 +26,7 @@ _LINK = re.compile(
 
 def read_markdown(source: str, address: str = "") -> Document:
     """Front matter becomes the title, links become numbers. Never fails."""
-    source = plain(source[:MOST_TEXT].replace("\r\n", "\n").replace("\r", "\n")) + _rest(source)
+    source = _bounded(source)
     front = _FRONT.match(source)
     title = _TITLE.search(front[1]) if front else None
     text = source[front.end() :] if front else source
@@ -46,9 +46,9 @@ def read_markdown(source: str, address: str = "") -> Document:
 
 def read_text(source: str) -> Document:
     """Its first line is no title: it may be anything. Never fails."""
+    return Document("", _bounded(source))
+
+
+def _bounded(source: str) -> str:
     text = plain(source[:MOST_TEXT].replace("\r\n", "\n").replace("\r", "\n"))
-    return Document("", text + _rest(source))
-
-
-def _rest(source: str) -> str:
-    return f"\n\n{LEFT_OUT}" if len(source) > MOST_TEXT else ""
+    return f"{text}\n\n{LEFT_OUT}" if len(source) > MOST_TEXT else text

@@ -41,7 +41,7 @@ class Reader:
     def __init__(self, seconds: float = SECONDS) -> None:
         self._seconds = seconds
         self._turn = threading.Lock()
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
         self._killed = ""
         self._current: Ticket | None = None
@@ -66,6 +66,8 @@ class Reader:
                 told = self._exchange(process, ask, data)
             finally:
                 late.cancel()
+                with self._guard:
+                    self._current = None
         if told.document is None:
             raise ToolError("unreadable", told.problem)
         return told.document
@@ -90,12 +92,12 @@ class Reader:
     def stop(self, ticket: Ticket | None = None) -> None:
         """End what is being read, from any thread; its reader gets ``stopped``. With a ticket:
         only that work, also if it has yet to begin."""
-        if ticket is not None:
-            with self._guard:
+        with self._guard:
+            if ticket is not None:
                 ticket.stopped = True
                 if self._current is not ticket:
                     return
-        self._kill("stopped")
+            self._kill("stopped")
 
     def close(self) -> None:
         """End the process. A later read begins another."""
