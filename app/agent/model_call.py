@@ -81,7 +81,6 @@ async def ask_model(run: Run, backend: base.Backend, span: str, ask: Ask) -> Rep
         request_id=span,
         may_call=ask.may_call,
         thinking=ask.thinking,
-        forbidden=run.repeats.forbidden(),
     )
     sampling = request.sampling
     given = {
@@ -267,12 +266,11 @@ class _Writer:
     @property
     def thought(self) -> int:
         """Reasoning tokens, as the endpoint told, else as they were counted or guessed here."""
-        told = (
-            self._finished.usage.completion_tokens_details.reasoning_tokens
-            if (self._finished)
-            else 0
-        )
-        return told or round(self._thought_tokens)
+        if self._finished is not None:
+            told = self._finished.usage.completion_tokens_details.reasoning_tokens
+            if told:
+                return told
+        return round(self._thought_tokens)
 
     def thinks_past(self, limit: int) -> bool:
         """Whether it is in its reasoning, and that is as long as it may be."""

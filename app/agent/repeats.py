@@ -121,7 +121,3 @@ class Repeats:
     def forget(self, key: Key) -> None:
         """Its result is out of the model's sight, so making it again is no repetition."""
         self._past = deque((one for one in self._past if one[0] != key), maxlen=WINDOW)
-
-    def forbidden(self) -> tuple[Key, ...]:
-        """Calls that would be refused; for a grammar that keeps them from being written."""
-        return tuple({key: None for key, _ in self._past if self.count(key) >= 2})

@@ -57,11 +57,11 @@ class ModelRequest:
     sampling: Sampling = Sampling()
     request_id: str = ""
     may_call: bool = True
-    """False: the tools are only told, so that the prompt begins as before."""
+    """False: the tools are only told, so that the prompt begins as before. Not every endpoint
+    keeps to it, ours does not: a reply may hold calls all the same.
+    """
     thinking: int | None = None
     """Reasoning tokens after which the reasoning is to end; None: no limit."""
-    forbidden: tuple[tuple[str, str], ...] = ()
-    """Calls (name, canonical arguments) that would be refused; a grammar can mask them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,12 +96,10 @@ _chunks: msgspec.json.Decoder[_Chunk] = msgspec.json.Decoder(_Chunk)
 class OpenAIBackend:
     """One endpoint. ``base_url`` ends in ``/v1``; ``ours``: it is the Selenograph engine."""
 
-    def __init__(
-        self, base_url: str, token: str, name: str, ours: bool, traits: base.Traits | None = None
-    ) -> None:
+    def __init__(self, base_url: str, token: str, name: str, ours: bool) -> None:
         self._name = name
         self._ours = ours
-        self.traits = traits or base.Traits(closes_reasoning=ours)
+        self.traits = base.Traits(closes_reasoning=ours)
         self._root = base_url.rstrip("/").removesuffix("/v1")
         self._client = wire.client(base_url, token, ours=ours)
 
