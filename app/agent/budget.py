@@ -28,7 +28,7 @@ NEAR = 0.85
 """The share of a limit from which the model is told of it."""
 _SLEPT = 10.0
 """Seconds between two ticks after which the machine or the process must have stood still."""
-_TICK = 1.0
+_TICK, _LEAST_TICK = 1.0, 0.01
 
 _HINT = "raise the limit or choose a higher effort, then resume"
 _NAMES: dict[Limit, str] = {
@@ -218,7 +218,9 @@ class Meter:
                     self._ended = share
                     self._timeout.reschedule(asyncio.get_running_loop().time())
                     return
-            await asyncio.sleep(min([_TICK, *(s.allowed - s.used for s in times)]))
+            left = min([_TICK, *(s.allowed - s.used for s in times)])
+            # What is left may stay as little for long: while a person is asked, nothing is used.
+            await asyncio.sleep(max(left, _LEAST_TICK))
 
     def _advance(self) -> None:
         at, wall = time.monotonic(), time.time()

@@ -145,7 +145,7 @@ def context_map(state: ConversationState) -> tuple[Slice, ...]:
     """The shown branch as the next model call would read it, in order."""
     path = state.path()
     segments = History().segments(path, "", "system")
-    guesses = [guess(segment) for segment in segments]
+    guesses = [guess(words(segment)) for segment in segments]
     call = next(
         (s.call for t in reversed(path) for s in reversed(t.steps) if s.call and s.call.ended), None
     )
@@ -172,9 +172,9 @@ def context_map(state: ConversationState) -> tuple[Slice, ...]:
     return tuple(slices)
 
 
-def guess(segment: Segment) -> int:
+def guess(text: str) -> int:
     """Tokens of a message by its length."""
-    return len(words(segment).encode()) // 4 + 8
+    return len(text.encode()) // 4 + 8
 
 
 def words(segment: Segment) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from app.agent.context import words
+from app.agent.context import guess, words
 from app.agent.history import Segment
 from app.backends.base import Backend
 from engine.protocol import ChatMessage, ToolSpec
@@ -39,7 +39,7 @@ class Counter:
             texts.append(msgspec.json.encode(specs).decode())
         found = await backend.count(texts) if texts else ()
         if found is None or len(found) != len(texts):
-            found = tuple(len(text.encode()) // 4 + 8 for text in texts)
+            found = tuple(guess(text) for text in texts)
         if self._specs != specs:
             self._specs, self._tools = specs, found[-1]
         for segment, tokens in zip(missing, found, strict=False):
