@@ -171,7 +171,7 @@ def short_chat() -> Recording:
 
 def rich_answer() -> Recording:
     """Python with approval, then Markdown of every kind."""
-    r = Recording("Compare the quarters", "/home/ada/orders")
+    r = Recording("Compare the quarters", "/srv/orders")
     r.ask("Compare Q1 and Q2 of orders.csv: orders, revenue and revenue per order.").step()
     r.part(
         "reasoning",
@@ -256,7 +256,7 @@ def long_run(steps: int = 300) -> Recording:
 
 def steered() -> Recording:
     """Everything that the program or a person decides in the middle of a run."""
-    r = Recording("Find the leak", "/home/ada/valve")
+    r = Recording("Find the leak", "/srv/valve")
     r.ask("Which valve leaks? Look into the logs.").step()
     r.part("reasoning", "I begin with the first log.").part("text", "Let me")
     r.add(ev.ModelCallEnd("error"))

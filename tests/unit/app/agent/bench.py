@@ -41,9 +41,6 @@ class Toy:
         result: str = await self._work(arguments.get("x", ""), output)
         return result
 
-    async def prepare(self, names: tuple[str, ...]) -> list[tuple[str, str]]:
-        return []
-
     async def forget(self, conversation: str) -> None:
         pass
 
@@ -101,6 +98,10 @@ class ToyBox:
 
     def get(self, name: str) -> Tool | None:
         return self._toys.get(name)
+
+    def writes(self, name: str) -> None:
+        """From now on that toy changes things."""
+        self._toys[name].read_only = False
 
     def parse(self, name: str, arguments_text: str) -> dict[str, Any]:
         try:

@@ -25,7 +25,8 @@ Make = Callable[..., Bench]
 
 
 def within(**limits: float) -> ev.RunSettings:
-    return msgspec.structs.replace(RUN, budget=Budget(**{"steps": 0, **limits}))  # type: ignore[arg-type]
+    budget = msgspec.structs.replace(Budget(steps=0), **limits)
+    return msgspec.structs.replace(RUN, budget=budget)
 
 
 def acted(turn: Turn) -> int:

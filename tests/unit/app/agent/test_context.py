@@ -296,9 +296,9 @@ async def test_the_map_shows_the_window(bench: Make) -> None:
     assert states.count("next") == 1
     assert states.count("hidden") == len(hidden_on(b.state.path()))
     assert {one.kind for one in found} >= {"user", "assistant", "result"}
-    assert sum(one.tokens for one in found) == pytest.approx(
-        b.state.turns[0].steps[-1].call.usage.prompt_tokens,  # type: ignore[union-attr]
-        rel=0.2,
-    )
+    call = b.state.turns[0].steps[-1].call
+    assert call is not None
+    tokens = sum(one.tokens for one in found)
+    assert tokens == pytest.approx(call.usage.prompt_tokens, rel=0.2)
     shown = [m.tool_call_id for m in b.model.requests[-1].messages if m.role == "tool"]
     assert [one.key for one in found if one.kind == "result"] == shown

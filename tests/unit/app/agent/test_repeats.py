@@ -55,8 +55,6 @@ async def test_an_obstinate_model_is_brought_to_an_answer(bench: Make) -> None:
     assert second.startswith("12\n\n(Note from the program: this is the same result")
     assert third.startswith("error: not run: this exact call was made 2 times")
     assert [r.sampling.temperature for r in b.model.requests] == [None] * 4 + [1.3, None]
-    assert b.model.requests[2].forbidden == (("echo", '{"x": "12"}'),)
-    assert b.model.requests[1].forbidden == ()
     assert any("not run" in r.text for r in turn.steps[2].remarks)
     assert_recorded(b)
 
@@ -92,7 +90,9 @@ async def test_many_equal_calls_in_one_reply(bench: Make) -> None:
     assert_recorded(b)
 
 
-async def test_a_result_that_changes_is_no_loop(bench: Make) -> None:
+async def test_a_result_that_changes_is_no_loop(
+    bench: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     count = 0
 
     def parse(name: str, arguments: str) -> dict[str, object]:
@@ -101,7 +101,7 @@ async def test_a_result_that_changes_is_no_loop(bench: Make) -> None:
         return {"x": str(count)}
 
     b = bench(*[ECHO] * 8, DONE)
-    b.tools.parse = parse  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(b.tools, "parse", parse)
     turn = await b.ask()
     assert results(turn) == [str(n) for n in range(1, 9)]
     assert stages(b) == []

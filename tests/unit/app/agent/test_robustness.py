@@ -128,7 +128,7 @@ async def dies(b: Bench, call: str) -> str:
 async def test_a_call_that_was_running_is_marked_and_not_run_again_unasked(bench: Make) -> None:
     wait = ("wait", '{"x": "pay"}')
     b = bench(ECHO, Reply(calls=(("echo", '{"x": "1"}'), wait, ("write", "{}"))))
-    b.tools.get("wait").read_only = False  # type: ignore[union-attr, misc]
+    b.tools.writes("wait")
     id = await dies(b, "wait")
     turn = b.state.turn(id)
     assert turn is not None and turn.status == "stopped"

@@ -293,7 +293,8 @@ async def test_fork_edit_and_go_on(bench: Make) -> None:
     turn = await b.ended(made)
     assert turn.answer == "It is 99."
     assert b.model.requests[-1].messages[-1].content == "99"
-    assert b.state.turn(first.id).steps[0].tools[0].result == "0"  # type: ignore[union-attr]
+    before = b.state.turn(first.id)
+    assert before is not None and before.steps[0].tools[0].result == "0"
     assert_recorded(b)
 
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from app.errors import ToolError
+from app.tools.documents.document import Kind
 from app.tools.documents.reader import Reader, Ticket
 from tests.unit.app.tools.documents.make_pdf import make_pdf
 
@@ -41,9 +42,10 @@ def test_kinds(reader: Reader) -> None:
 
 
 def test_trouble_is_told_and_the_next_is_read(reader: Reader) -> None:
-    for data, kind in ((b"junk", "pdf"), (b"a\0b", "text")):
+    broken: tuple[tuple[bytes, Kind], ...] = ((b"junk", "pdf"), (b"a\0b", "text"))
+    for data, kind in broken:
         with pytest.raises(ToolError) as caught:
-            reader.read(data, kind)  # type: ignore[arg-type]
+            reader.read(data, kind)
         assert caught.value.code == "unreadable"
     assert reader.read(b"x", "text").text == "x"
 

@@ -46,10 +46,12 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def update(tmp_path: Path, folder: Path, reader: Reader) -> Update:
-    def run(**given: object) -> Report:
-        stopped = threading.Event()
-        arguments = {"progress": lambda report: None, "stopped": stopped, **given}
-        return build(tmp_path / "index.db", "garden", folder, reader, **arguments)  # type: ignore[arg-type]
+    def run(
+        progress: Callable[[Report], None] = lambda report: None,
+        stopped: threading.Event | None = None,
+    ) -> Report:
+        stopped = stopped or threading.Event()
+        return build(tmp_path / "index.db", "garden", folder, reader, progress, stopped)
 
     return run
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from app.errors import ToolError
 from app.tools.web.fetch import fetch
 from app.tools.web.guard import Guard, GuardedTransport, private
-from tests.unit.app.tools.web.server import Response, serving
+from tests.unit.app.tools.web.server import Request, Response, serving
 
 
 @pytest.mark.parametrize(
@@ -111,12 +112,16 @@ async def test_the_name_is_kept_for_the_server() -> None:
         assert "cookie" not in server.requests[0].headers
 
 
+def always(answer: Response) -> Callable[[Request], Response]:
+    return lambda request: answer
+
+
 async def test_a_redirect_is_checked_like_an_address() -> None:
     for target in ("http://127.0.0.1:9/", "file:///etc/passwd", "http://a:b@x.org/", "//[x"):
         names = Names(["127.0.0.1"])
         answer = Response(status=302, headers={"Location": target, "Set-Cookie": "a=b"})
         transport = GuardedTransport(Guard(("x.org",), names))
-        async with serving(lambda request, answer=answer: answer) as server:  # type: ignore[misc]
+        async with serving(always(answer)) as server:
             with pytest.raises(ToolError) as caught:
                 await fetch(transport, f"http://x.org:{server.port}/")
         await transport.aclose()
