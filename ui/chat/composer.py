@@ -136,7 +136,8 @@ class Composer(Card):
     def set_folder(self, folder: str) -> None:
         """Show the folder that file tools may read."""
         name = Path(folder).name if folder else ""
-        self._folder.setText(f"📁 {name}" if name else self.tr("📁 No folder"))
+        shown = self.tr("Folder: {name}").format(name=name) if name else self.tr("No folder")
+        self._folder.setText(shown)
         tip = self.tr("File tools may read: {folder}").format(folder=folder)
         self._folder.setToolTip(
             tip if folder else self.tr("Choose the folder that file tools may read (Ctrl+O)")
