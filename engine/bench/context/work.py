@@ -5,8 +5,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
+from engine.bench.attention import attention_figures
 from engine.bench.context.append import append_figure
 from engine.bench.context.heavy import heavy_figures
 from engine.bench.context.mixed import mixed_figure
@@ -51,6 +53,20 @@ def _heavy(bench: Bench) -> Iterator[Figure]:
     return heavy_figures(bench.models.heavy, bench.options.contexts.prefix, bench.threads)
 
 
+def _attention(bench: Bench) -> Iterator[Figure]:
+    options = bench.options
+    return chain.from_iterable(
+        attention_figures(
+            isa,
+            bench.threads,
+            options.seconds / 2,
+            options.turn,
+            ceiling_mebibytes=options.ceiling_mebibytes,
+        )
+        for isa in options.isas
+    )
+
+
 def _mixed(bench: Bench) -> Iterator[Figure]:
     sizes = bench.options.contexts
     return mixed_figure(bench.models.agent, sizes.long, sizes.mixed_seconds, bench.threads)
@@ -75,6 +91,7 @@ _WORK: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "recompute": _recompute,
     "snapshot": _snapshot,
     "heavy8": _heavy,
+    "attention64k": _attention,
     "mixed": _mixed,
     "ngram": _ngram,
     "soak": _soak,
