@@ -84,7 +84,7 @@ class SnapshotWriter:
             return self._changed.wait_for(lambda: not self._jobs and not self._working, seconds)
 
     def close(self, seconds: float) -> None:
-        """Flush for at most so long, and stop. A page that is being written may take as long again."""
+        """Flush for at most so long, and stop; a page being written may take as long again."""
         self.flush(seconds)
         with self._changed:
             self._closing = True
