@@ -12,7 +12,7 @@ from app import events as ev
 from app.errors import ToolError
 from app.plan import as_text
 from app.state import plan_on
-from app.tools.base import ToolContext
+from app.tools.base import Outside, Risk, ToolContext
 from engine.protocol import FunctionSpec, ToolSpec
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ _STATUSES = ("todo", "doing", "done", "dropped")
 class _Own:
     read_only = True
     asks = False
+    risk: Risk = "none"
+    outside: Outside = "never"
     spec: ToolSpec
 
     def __init__(self, run: Run) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from app.errors import ConfigError, ToolError
 from app.mcp.config import McpServer, load_servers
 from app.settings import Settings
-from app.tools.base import ToolContext
+from app.tools.base import Outside, Risk, ToolContext
 from app.tools.names import SEPARATOR, covers
 from engine.protocol import ToolSpec
 
@@ -24,6 +24,8 @@ class McpTool:
 
     read_only = False
     asks = True
+    risk: Risk = "foreign"
+    outside: Outside = "raw"
 
     def __init__(self, connection: Connection, offer: Offered) -> None:
         self._connection = connection

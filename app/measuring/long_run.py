@@ -26,7 +26,7 @@ from app.settings import Settings
 from app.state import ConversationState, Turn
 from app.store.db import Database
 from app.store.journal import Journal
-from app.tools.base import Tool, ToolContext
+from app.tools.base import Outside, Risk, Tool, ToolContext
 from engine.protocol import FunctionSpec, ToolSpec
 
 WINDOW = 32_768
@@ -48,6 +48,8 @@ class Count:
     )
     read_only = False
     asks = False
+    risk: Risk = "none"
+    outside: Outside = "never"
 
     def __init__(self, ledger: Path, seconds: float) -> None:
         self._ledger = ledger

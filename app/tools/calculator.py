@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from app.errors import ToolError
-from app.tools.base import ToolContext
+from app.tools.base import Outside, Risk, ToolContext
 from engine.protocol import FunctionSpec, ToolSpec
 
 LONGEST = 1_000
@@ -37,6 +37,8 @@ class Calculator:
 
     read_only = True
     asks = False
+    risk: Risk = "none"
+    outside: Outside = "never"
     spec = ToolSpec(
         FunctionSpec(
             "calculator",

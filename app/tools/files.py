@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import ToolError
-from app.tools.base import ToolContext
+from app.tools.base import Outside, Risk, ToolContext
 from engine.protocol import FunctionSpec, ToolSpec
 
 MOST_NAMES = 1_000
@@ -33,6 +33,8 @@ class _FileTool:
 
     read_only = True
     asks = False
+    risk: Risk = "read"
+    outside: Outside = "raw"
 
     def work(self, folder: Path, arguments: dict[str, Any], stopped: threading.Event) -> str:
         """Blocking; returns early when ``stopped`` is set. Raises ToolError, OSError."""
@@ -62,6 +64,7 @@ class _FileTool:
 class ListFiles(_FileTool):
     """``list_files(path=".")``: one name per line, folders with a slash."""
 
+    outside: Outside = "never"
     spec = ToolSpec(
         FunctionSpec(
             "list_files",

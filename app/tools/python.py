@@ -16,7 +16,7 @@ from typing import Any
 
 from app.errors import ToolError
 from app.tools import sandbox
-from app.tools.base import ToolContext
+from app.tools.base import Outside, Risk, ToolContext
 from engine.protocol import FunctionSpec, ToolSpec
 
 SECONDS = 60.0
@@ -35,6 +35,8 @@ class Python:
 
     read_only = False
     asks = True
+    risk: Risk = "execute"
+    outside: Outside = "raw"
     spec = ToolSpec(
         FunctionSpec(
             "python",

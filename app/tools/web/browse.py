@@ -10,7 +10,7 @@ from typing import Any
 
 from app.errors import StoreError, ToolError
 from app.settings import Settings
-from app.tools.base import ToolContext
+from app.tools.base import Outside, Risk, ToolContext
 from app.tools.documents.document import LOCAL, kind_of_name
 from app.tools.documents.reader import Reader
 from app.tools.files import inside
@@ -103,6 +103,8 @@ class _Reading:
     read_only = False
     """They change which page is open, so calls run one after another."""
     asks = False
+    risk: Risk = "network"
+    outside: Outside = "marked"
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from app.settings import Settings
-from app.tools.base import ToolContext
+from app.tools.base import Outside, Risk, ToolContext
 from app.tools.web.providers import Hit, provider
 from app.tools.web.untrusted import one_line, untrusted
 from engine.protocol import FunctionSpec, ToolSpec
@@ -22,6 +22,8 @@ class WebSearch:
 
     read_only = True
     asks = False
+    risk: Risk = "network"
+    outside: Outside = "marked"
     spec = ToolSpec(
         FunctionSpec(
             "web_search",

@@ -21,18 +21,21 @@ from app.settings import Settings
 from app.state import ConversationState, Turn, fold_all
 from app.store.db import Database
 from app.store.journal import Journal
-from app.tools.base import Tool, ToolContext
+from app.tools.base import Outside, Risk, Tool, ToolContext
 from engine.protocol import FunctionSpec, ToolSpec
 
 
 class Toy:
     """A tool whose work is a coroutine function."""
 
+    outside: Outside = "raw"
+
     def __init__(self, name: str, work: Any, *, read_only: bool = True, asks: bool = False) -> None:
         schema = {"type": "object", "properties": {"x": {"type": "string"}}}
         self.spec = ToolSpec(FunctionSpec(name, "", schema))
         self.read_only = read_only
         self.asks = asks
+        self.risk: Risk = "write" if asks else "read"
         self._work = work
 
     async def run(
