@@ -20,6 +20,7 @@ from app.backends.base import Backend
 from app.errors import RequestError, StoreError, ToolError
 from app.settings import Settings
 from app.state import ConversationState, Turn
+from app.store.blobs import Blobs
 from app.store.journal import Journal
 
 _log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Conversations:
         allow_always: Callable[[str], None],
         scratch: Path,
         patience: Patience = Patience(),  # noqa: B008 - frozen
+        blobs: Blobs | None = None,
     ) -> None:
         self._journal = journal
         self._tools = tools
@@ -55,6 +57,7 @@ class Conversations:
         self._allow_always = allow_always
         self._scratch = scratch
         self._patience = patience
+        self._blobs = blobs
         self._desk = Desk()
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
 
@@ -302,6 +305,7 @@ class Conversations:
             meter=Meter(budget_of(settings), lambda seconds: run.slept(seconds)),
             scratch=self._scratch / conversation,
             patience=self._patience,
+            blobs=self._blobs,
         )
         task = asyncio.create_task(run_turn(run), name=f"turn {turn}")
         self._runs[conversation] = (run, task)

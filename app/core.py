@@ -25,6 +25,7 @@ from app.notices import Notice
 from app.paths import Paths
 from app.settings import Settings, load_settings, save_settings
 from app.state import ConversationState
+from app.store.blobs import Blobs
 from app.store.db import Database
 from app.store.journal import ConversationSummary, Journal
 from app.tools.registry import Toolbox
@@ -48,6 +49,8 @@ class Core:
         """
         self.paths = paths
         self.notices: tuple[Notice, ...] = ()
+        self.blobs = Blobs(paths.blobs)
+        """What artefacts and changes of files refer to; readable from any thread."""
         self._settings_lock = threading.Lock()
         if settings is None:
             settings, notice = load_settings(paths.settings)
@@ -131,6 +134,7 @@ class Core:
             lambda: self._settings,
             self._allow_always,
             self.paths.scratch,
+            blobs=self.blobs,
         )
         stack.push_async_callback(self._conversations.close)
 

@@ -6,7 +6,8 @@ an event to SQLite *before* anybody sees it, and what is on screen is ``fold(sta
 
 Order within a conversation (``seq`` rises by one):
 ``TurnBegin (StepBegin NoteGiven* ModelCallBegin (PartBegin PartDelta* PartEnd)* ModelCallEnd
-(ToolProposed [[ApprovalAsked] ApprovalAnswered] [ToolStarted ToolOutput*] ToolEnded)* StepEnd)*
+(ToolProposed [[ApprovalAsked] ApprovalAnswered] [ToolStarted
+(ToolOutput | ArtefactMade | FileChanged)*] ToolEnded)* StepEnd)*
 [Interrupted | Failed] TurnEnd``. Every ToolProposed is followed by a ToolEnded, whatever happens,
 so that the history stays valid for the chat template.
 
@@ -445,6 +446,12 @@ class ToolProposed(msgspec.Struct, frozen=True, tag="tool.proposed"):
 class ApprovalAsked(msgspec.Struct, frozen=True, tag="tool.approval_asked"):
     call: str
     reason: str
+    risk: str = ""
+    """What kind of harm the tool could do (``app.tools.base.Risk``)."""
+    preview: str = ""
+    """What the call would change in a file, as a unified diff."""
+    sandbox: str = ""
+    """What its processes are confined by (``app.tools.base.Level``); empty: it starts none."""
 
 
 class ApprovalAnswered(msgspec.Struct, frozen=True, tag="tool.approval_answered"):
@@ -474,6 +481,45 @@ class ToolEnded(msgspec.Struct, frozen=True, tag="tool.ended"):
     status: ToolStatus
     result: str
     seconds: float = 0.0
+
+
+class ArtefactMade(msgspec.Struct, frozen=True, tag="tool.artefact"):
+    """A picture or table that a call made; its bytes are kept under ``blob`` (``app.store.blobs``).
+
+    Untrusted, as all that tools return: nothing in it is ever run or fetched.
+    """
+
+    call: str
+    blob: str
+    media: Literal["image/png", "image/jpeg", "text/csv", "text/html"]
+    title: str = ""
+    size: int = 0
+
+
+class FileChanged(msgspec.Struct, frozen=True, tag="file.changed"):
+    """A call wrote a file of the conversation's folder. It can be undone while the earlier content
+    is kept and the file is as the call left it.
+    """
+
+    call: str
+    change: str
+    """Names this change."""
+    path: str
+    """Relative to the folder."""
+    before: str | None
+    """The earlier content's blob; empty: too large to be kept; None: there was no file."""
+    after: str
+    """SHA-256 of what was written."""
+    diff: str = ""
+    """Unified, cut where it is long."""
+    folder: str = ""
+
+
+class FileRestored(msgspec.Struct, frozen=True, tag="file.restored"):
+    """A person undid a change."""
+
+    change: str
+    path: str
 
 
 # -- trouble -----------------------------------------------------------------------------------
@@ -551,6 +597,9 @@ Body = (
     | ToolStarted
     | ToolOutput
     | ToolEnded
+    | ArtefactMade
+    | FileChanged
+    | FileRestored
     | StopAsked
     | Interrupted
     | Failed

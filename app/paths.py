@@ -63,6 +63,11 @@ class Paths:
         """Working folders of tools, one a conversation."""
         return self.data / "scratch"
 
+    @property
+    def blobs(self) -> Path:
+        """What tools made and what they overwrote, by its hash."""
+        return self.data / "blobs"
+
     def make(self) -> None:
         """Create the folders. Raises StoreError ``read_only``, ``disk_full`` or ``no_folder``."""
         for folder in (self.data, self.config, self.logs, self.scratch):

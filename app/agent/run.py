@@ -23,6 +23,7 @@ from app.agent.steering import Gate
 from app.backends.base import Backend
 from app.closing import missing_ends
 from app.state import ConversationState, Turn, hidden_on, summary_on
+from app.store.blobs import Blobs
 from app.store.journal import Journal
 from app.tools.base import Tool, ToolContext
 from app.tools.names import covers
@@ -74,6 +75,7 @@ class Run:
     rules: Rules
     meter: Meter
     scratch: Path
+    blobs: Blobs | None = None
     cause: ev.Cause = "shutdown"
     """Why the task is cancelled, set by whoever cancels it."""
     stop_after_step: bool = False
@@ -174,8 +176,15 @@ class Run:
         """Characters of a result: one must not fill the window."""
         return min(RESULT_LIMIT, self.window * 3 // 4) if self.window else RESULT_LIMIT
 
-    def context(self) -> ToolContext:
+    def context(self, call: str = "", span: str = "") -> ToolContext:
         """Where this run's tools work."""
         folder = self.state.folder
         self.scratch.mkdir(parents=True, exist_ok=True)
-        return ToolContext(self.conversation, Path(folder) if folder else None, self.scratch)
+        return ToolContext(
+            self.conversation,
+            Path(folder) if folder else None,
+            self.scratch,
+            call,
+            lambda body: self.emit(body, span),
+            self.blobs,
+        )

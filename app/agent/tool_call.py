@@ -17,7 +17,7 @@ from app.agent.repeats import REFUSED, Key, key_of
 from app.agent.run import Run
 from app.errors import StoreError, ToolError
 from app.store.journal import Item
-from app.tools.base import Asking, Tool
+from app.tools.base import Asking, Facts, Tool, facts_of
 
 _OUTPUT_EVERY = 0.1
 _OUTPUT_LIMIT = 200_000
@@ -148,7 +148,9 @@ async def _work(run: Run, span: str, planned: Planned, tool: Tool) -> tuple[ev.T
     output = _Output(run, span, planned.call.id)
     try:
         with run.meter.in_tool():
-            result = await tool.run(planned.arguments, run.context(), output.write)
+            result = await tool.run(
+                planned.arguments, run.context(planned.call.id, span), output.write
+            )
         return "ok", _bounded(run, result)
     except StoreError:
         raise
@@ -178,6 +180,13 @@ def _question(run: Run, tool: Tool, planned: Planned) -> str | None:
     return f"{planned.call.name} can change things on this computer"
 
 
+async def _facts(run: Run, tool: Tool, planned: Planned) -> Facts:
+    try:
+        return await facts_of(tool, planned.arguments, run.context())
+    except (ToolError, OSError):  # the call itself will say what is wrong
+        return Facts(tool.risk)
+
+
 async def _ask(run: Run, span: str, planned: Planned, tool: Tool) -> Answer:
     call = planned.call
     doubt = "" if tool.read_only else run.doubtful.pop(planned.key, "")
@@ -192,7 +201,9 @@ async def _ask(run: Run, span: str, planned: Planned, tool: Tool) -> Answer:
             question = (
                 f"{call.name} may have done this already: the program ended while {doubt} ran"
             )
-        run.emit(ev.ApprovalAsked(call.id, question), span)
+        facts = await _facts(run, tool, planned)
+        asked = ev.ApprovalAsked(call.id, question, facts.risk, facts.preview, facts.level or "")
+        run.emit(asked, span)
         with run.meter.paused():
             answer = await run.desk.wait(run.conversation, call.id)
         run.rules.learn(call.name, answer)

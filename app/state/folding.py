@@ -346,7 +346,16 @@ def _(body: ev.ToolProposed, state: ConversationState, event: Event) -> Conversa
 
 @_apply.register
 def _(body: ev.ApprovalAsked, state: ConversationState, event: Event) -> ConversationState:
-    return _with_tool(state, event, body.call, lambda t: replace(t, asked=body.reason))
+    def ask(tool: ToolRun) -> ToolRun:
+        return replace(
+            tool,
+            asked=body.reason,
+            risk=body.risk,
+            preview=body.preview,
+            sandbox=body.sandbox,
+        )
+
+    return _with_tool(state, event, body.call, ask)
 
 
 @_apply.register
@@ -379,6 +388,36 @@ def _(body: ev.ToolEnded, state: ConversationState, event: Event) -> Conversatio
         body.call,
         lambda t: replace(t, status=body.status, result=body.result, seconds=body.seconds),
     )
+
+
+@_apply.register
+def _(body: ev.ArtefactMade, state: ConversationState, event: Event) -> ConversationState:
+    return _with_tool(state, event, body.call, lambda t: replace(t, artefacts=(*t.artefacts, body)))
+
+
+@_apply.register
+def _(body: ev.FileChanged, state: ConversationState, event: Event) -> ConversationState:
+    return _with_tool(state, event, body.call, lambda t: replace(t, changes=(*t.changes, body)))
+
+
+@_apply.register
+def _(body: ev.FileRestored, state: ConversationState, event: Event) -> ConversationState:
+    """In every branch that has the change: a fork shares its source's steps."""
+
+    def mark(tool: ToolRun) -> ToolRun:
+        if all(one.change != body.change for one in tool.changes):
+            return tool
+        return replace(tool, undone=tool.undone | {body.change})
+
+    def in_step(step: Step) -> Step:
+        tools = tuple(map(mark, step.tools))
+        return step if tools == step.tools else replace(step, tools=tools)
+
+    def in_turn(turn: Turn) -> Turn:
+        steps = tuple(map(in_step, turn.steps))
+        return turn if steps == turn.steps else replace(turn, steps=steps)
+
+    return replace(state, turns=tuple(map(in_turn, state.turns)))
 
 
 @_apply.register

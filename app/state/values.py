@@ -46,6 +46,10 @@ class ToolRun:
     """A call of unknown outcome that was the same."""
     asked: str = ""
     """Why approval is asked; empty: not asked."""
+    risk: str = ""
+    preview: str = ""
+    sandbox: str = ""
+    """What a person was told with the question; see ``ApprovalAsked``."""
     decision: ev.Decision | None = None
     decided_by: str = ""
     deny_reason: str = ""
@@ -58,6 +62,10 @@ class ToolRun:
     """The arguments as the model wrote them, where a person changed them."""
     returned: str | None = None
     """The result as the tool gave it, where a person changed it."""
+    artefacts: tuple[ev.ArtefactMade, ...] = ()
+    changes: tuple[ev.FileChanged, ...] = ()
+    undone: frozenset[str] = frozenset()
+    """Those of its changes that a person undid."""
 
     @property
     def waiting(self) -> bool:

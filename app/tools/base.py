@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from app import events as ev
+from app.store.blobs import Blobs
 from engine.protocol import ToolSpec
 
 Risk = Literal["none", "read", "write", "network", "execute", "foreign"]
@@ -16,6 +18,10 @@ machines, run programs; ``foreign``: whatever another program's tool does."""
 Outside = Literal["never", "marked", "raw"]
 """Whether results hold text of others, which is data to a model and never a wish of the person.
 ``marked``: the tool marks it so itself; ``raw``: whoever calls the tool has to."""
+
+Level = Literal["bubblewrap", "landlock", "none"]
+"""What confines the processes of a tool, the strongest first. ``none``: a person has to allow each
+call by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,11 @@ class ToolContext:
     conversation: str
     folder: Path | None
     scratch: Path
+    call: str = ""
+    record: Callable[[ev.Body], object] = lambda body: None
+    """Puts an event of this call (an artefact, a change of a file) into the journal."""
+    blobs: Blobs | None = None
+    """Keeps what such events refer to."""
 
 
 class Tool(Protocol):
@@ -90,3 +101,43 @@ class Aimed(Protocol):
 
     def targets(self, arguments: dict[str, Any], context: ToolContext) -> tuple[Target, ...]:
         """Quick, and never raises."""
+
+
+@runtime_checkable
+class Previewing(Protocol):
+    """A tool that can show what a call would change."""
+
+    async def preview(self, arguments: dict[str, Any], context: ToolContext) -> str:
+        """A unified diff, cut where it is long; empty: nothing, or it cannot be told."""
+
+
+@runtime_checkable
+class Confined(Protocol):
+    """A tool whose work is done by processes in a sandbox."""
+
+    async def level(self) -> Level:
+        """What confines them on this machine; probed once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a person, or a rule, should know of a call before it is allowed."""
+
+    risk: Risk
+    preview: str = ""
+    level: Level | None = None
+    """None: it starts no process of its own."""
+
+    @property
+    def each_time(self) -> bool:
+        """Whether no rule may allow it: nothing confines what it starts."""
+        return self.level == "none"
+
+
+async def facts_of(tool: Tool, arguments: dict[str, Any], context: ToolContext) -> Facts:
+    """Everything about a call that an approval shows."""
+    return Facts(
+        risk=tool.risk,
+        preview=await tool.preview(arguments, context) if isinstance(tool, Previewing) else "",
+        level=await tool.level() if isinstance(tool, Confined) else None,
+    )
