@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+from app.backends.anthropic_http import AnthropicBackend
 from app.backends.base import Backend, Prices, Traits
 from app.backends.openai_http import OpenAIBackend
 from app.engines.models import default_model
@@ -14,7 +15,7 @@ from app.engines.view import EngineView
 from app.errors import ConfigError, EngineLost
 from app.events import RunSettings
 from app.paths import Paths
-from app.settings import Settings
+from app.settings import Endpoint, Settings
 from engine.protocol import ExpertReport, HeatWindow, SnapshotOptions
 
 _RESTART = "restart the engine, then resume"
@@ -35,7 +36,9 @@ class Endpoints:
         self._paths = paths
         self._supervisor = Supervisor(paths.logs, on_change, self._snapshots)
         self._fixed = backend
-        self._open: dict[tuple[str, str], OpenAIBackend] = {}
+        self._ours: OpenAIBackend | None = None
+        self._ours_at = ("", "")
+        self._others: dict[Endpoint, OpenAIBackend | AnthropicBackend] = {}
         self._starting: asyncio.Task[None] | None = None
 
     @property
@@ -63,24 +66,13 @@ class Endpoints:
         if run.backend == "local":
             await self._ready()
             status = self.view.status
-            backend = self._connect(
-                f"{self._supervisor.url.rstrip('/').removesuffix('/v1')}/v1",
-                self._supervisor.token,
-                (status.model if status else None) or "local",
-                ours=True,
-            )
+            backend = await self._engine((status.model if status else None) or "local")
             context = status.context_length if status else 0
             backend.traits = Traits(closes_reasoning=True, context=context)
             return backend
         for endpoint in self._settings().endpoints:
             if endpoint.id == run.backend:
-                name = endpoint.name or endpoint.base_url
-                backend = self._connect(endpoint.base_url, endpoint.key, name, ours=False)
-                prices = Prices(
-                    endpoint.price_prompt, endpoint.price_completion, endpoint.price_cached
-                )
-                backend.traits = Traits(context=endpoint.context, prices=prices)
-                return backend
+                return self._other(endpoint)
         raise ConfigError(
             "no_endpoint",
             f"there is no model endpoint {run.backend!r}",
@@ -107,7 +99,7 @@ class Endpoints:
         if self._starting is not None and not self._starting.done():
             self._starting.cancel()
             await asyncio.wait([self._starting])
-        for backend in self._open.values():
+        for backend in (*self._others.values(), *([self._ours] if self._ours else ())):
             await backend.close()
         if self._fixed is not None:
             await self._fixed.close()
@@ -127,7 +119,33 @@ class Endpoints:
             message = self.view.message or "the engine did not become ready"
             raise EngineLost("engine_lost", message, self.view.hint or _RESTART)
 
-    def _connect(self, url: str, token: str, name: str, *, ours: bool) -> OpenAIBackend:
-        if (url, token) not in self._open:
-            self._open[url, token] = OpenAIBackend(url, token, name, ours)
-        return self._open[url, token]
+    async def _engine(self, name: str) -> OpenAIBackend:
+        """The connection to our engine, which has another address after each start."""
+        root = self._supervisor.url.rstrip("/").removesuffix("/v1")
+        at = (root, self._supervisor.token)
+        if self._ours is None or self._ours_at != at:
+            old = self._ours
+            self._ours, self._ours_at = OpenAIBackend(f"{root}/v1", at[1], name, True), at
+            if old is not None:
+                await old.close()
+        return self._ours
+
+    def _other(self, endpoint: Endpoint) -> Backend:
+        if endpoint not in self._others:
+            self._others[endpoint] = _backend_of(endpoint)
+        return self._others[endpoint]
+
+
+def _backend_of(endpoint: Endpoint) -> OpenAIBackend | AnthropicBackend:
+    """Speaks the endpoint's protocol."""
+    name = endpoint.name or endpoint.base_url
+    made: OpenAIBackend | AnthropicBackend
+    if endpoint.form == "anthropic":
+        made = AnthropicBackend(
+            endpoint.base_url, endpoint.key, name, endpoint.thinking, endpoint.max_tokens
+        )
+    else:
+        made = OpenAIBackend(endpoint.base_url, endpoint.key, name, False)
+    prices = Prices(endpoint.price_prompt, endpoint.price_completion, endpoint.price_cached)
+    made.traits = Traits(context=endpoint.context, prices=prices)
+    return made

@@ -415,6 +415,8 @@ class PartEnd(msgspec.Struct, frozen=True, tag="part.end"):
     text: str
     tokens: int = 0
     seconds: float = 0.0
+    seal: str = ""
+    """Of reasoning: what its endpoint wants to see with it again."""
 
 
 class FormatProblemSeen(msgspec.Struct, frozen=True, tag="model.problem"):

@@ -17,7 +17,7 @@ from app.paths import folder_error
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """A remote OpenAI-compatible endpoint; ``id`` is what ``RunSettings.backend`` names."""
+    """A remote endpoint; ``id`` is what ``RunSettings.backend`` names."""
 
     id: str
     base_url: str
@@ -32,6 +32,12 @@ class Endpoint(msgspec.Struct, frozen=True):
     price_completion: float = 0.0
     price_cached: float | None = None
     """Of prompt tokens that were in the endpoint's cache; None: as the others."""
+    form: Literal["openai", "anthropic"] = "openai"
+    """The protocol: OpenAI's chat completions or Anthropic's messages."""
+    thinking: Literal["budget", "adaptive", "off"] = "budget"
+    """Anthropic's form: how thinking is asked for; newer models want ``adaptive``."""
+    max_tokens: int = 0
+    """Anthropic's form: tokens of a reply that a run leaves open; 0: 32,000."""
 
 
 class Collection(msgspec.Struct, frozen=True):

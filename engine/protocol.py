@@ -46,6 +46,8 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     name: str | None = None
+    reasoning_seal: str | None = None
+    """Another endpoint's, without which it does not take its reasoning back; not for engines."""
 
 
 class FunctionSpec(msgspec.Struct, frozen=True):

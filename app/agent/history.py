@@ -130,6 +130,12 @@ def thought_of(step: Step) -> str:
     return _written(step, "reasoning")
 
 
+def seal_of(step: Step) -> str:
+    """What its endpoint wants to see with the reasoning of a step; only as it was written."""
+    thoughts = [p for p in step.parts if p.kind == "reasoning" and not p.discarded]
+    return thoughts[0].seal if len(thoughts) == 1 and step.reasoning is None else ""
+
+
 def _written(step: Step, kind: PartKind) -> str:
     return "".join(p.text for p in step.parts if p.kind == kind and not p.discarded)
 
@@ -156,6 +162,7 @@ def _of_step(
         "assistant",
         content=text,
         reasoning_content=thought_of(step) or None,
+        reasoning_seal=seal_of(step) or None,
         tool_calls=tuple(_call(tool) for tool in done),
     )
     yield Segment(step.span, "assistant", reply, turn.id, step.span)

@@ -236,7 +236,8 @@ class _Steps:
 
 def _too_long(error: SelenographError) -> bool:
     text = f"{error.code} {error.message}".lower()
-    return "context" in text and ("exceed" in text or "length" in text or "too long" in text)
+    known = "context" in text and ("exceed" in text or "length" in text or "too long" in text)
+    return known or "prompt is too long" in text
 
 
 def _failed(error: SelenographError) -> ev.Failed:

@@ -203,6 +203,7 @@ class _Writer:
         self._parts = parts
         self._kind: ev.PartKind | None = None
         self._part_began = 0.0
+        self._seal = ""
         self._buffer: list[str] = []
         self._tokens = 0
         self._all_tokens = 0
@@ -222,6 +223,8 @@ class _Writer:
                 self._show(ev.PrefillProgress(done, total, left))
             case base.ReasoningDelta(text, tokens):
                 self._write("reasoning", text, tokens)
+            case base.ReasoningSeal(text):
+                self._seal = text if self._kind == "reasoning" else ""
             case base.TextDelta(text, tokens):
                 self._write("text", text, tokens)
             case base.CallBegin(index, id, name):
@@ -341,11 +344,12 @@ class _Writer:
             return
         text = "".join(self._buffer)
         seconds = time.monotonic() - self._part_began
-        self._run.emit(ev.PartEnd(self._part, text, self._tokens, seconds), self._span)
+        end = ev.PartEnd(self._part, text, self._tokens, seconds, self._seal)
+        self._run.emit(end, self._span)
         if self._kind == "tool_call":
             self._calls[-1] = Call(self._calls[-1].id, self._calls[-1].name, text)
         self._all_tokens += self._tokens
-        self._kind, self._buffer, self._tokens = None, [], 0
+        self._kind, self._seal, self._buffer, self._tokens = None, "", [], 0
         self._parts += 1
 
     def _finish(self, event: base.Finished) -> None:

@@ -84,6 +84,13 @@ class ReasoningDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasoningSeal:
+    """Ends a stretch of reasoning that the endpoint takes back only with this."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     text: str
     tokens: int = 0
@@ -126,6 +133,7 @@ BackendEvent = (
     PromptRendered
     | Prefill
     | ReasoningDelta
+    | ReasoningSeal
     | TextDelta
     | CallBegin
     | CallDelta

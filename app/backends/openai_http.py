@@ -11,6 +11,7 @@ import msgspec
 from app.backends import base, wire
 from app.errors import BackendError, SelenographError
 from engine.protocol import (
+    ChatMessage,
     ChatRequest,
     ChunkExtra,
     CompletionTokensDetails,
@@ -47,6 +48,8 @@ class _Delta(msgspec.Struct, frozen=True):
 
 class _Choice(msgspec.Struct, frozen=True):
     delta: _Delta | None = None
+    message: _Delta | None = None
+    """Of a whole reply, from servers that do not stream."""
     finish_reason: str | None = None
 
 
@@ -109,6 +112,7 @@ class OpenAIBackend:
 
     async def stream(self, request: base.ModelRequest) -> AsyncIterator[base.BackendEvent]:
         reader = _Reader(self._name, self._ours)
+        signs = None if self._ours else wire.Signs()
         body = msgspec.json.encode(_body(request, self._ours))
         with wire.typed(self._name, ours=self._ours):
             async with self._client.stream(
@@ -118,11 +122,13 @@ class OpenAIBackend:
                 headers={"Content-Type": "application/json", "Accept": "text/event-stream"},
             ) as response:
                 await wire.check(response, self._name, ours=self._ours)
-                async with aclosing(wire.events(response)) as data:
+                async with aclosing(wire.events(response, signs)) as data:
                     async for datum in data:
                         if datum == b"[DONE]":
                             break
                         for event in reader.read(datum):
+                            if signs is not None:
+                                signs.came()
                             yield event
         yield reader.finished()
 
@@ -145,10 +151,16 @@ class OpenAIBackend:
         await self._client.aclose()
 
 
+def unsealed(message: ChatMessage) -> ChatMessage:
+    """Without what is another endpoint's business."""
+    sealed = message.reasoning_seal is not None
+    return msgspec.structs.replace(message, reasoning_seal=None) if sealed else message
+
+
 def _body(request: base.ModelRequest, ours: bool) -> dict[str, Any]:
     sampling = request.sampling
     chat = ChatRequest(
-        messages=request.messages,
+        messages=tuple(unsealed(message) for message in request.messages),
         model=request.model,
         tools=request.tools,
         stream=True,
@@ -188,7 +200,7 @@ class _Reader:
     def read(self, datum: bytes) -> Iterator[base.BackendEvent]:
         try:
             chunk = _chunks.decode(datum)
-        except msgspec.DecodeError as error:
+        except ValueError as error:  # no JSON, of other types, or not even text
             raise BackendError("bad_chunk", f"{self._name}: {error}", retryable=True) from error
         if bytes(chunk.error) not in (b"", b"null"):
             body = b'{"error":' + bytes(chunk.error) + b"}"
@@ -198,8 +210,9 @@ class _Reader:
         if chunk.usage is not None:
             self._usage = chunk.usage.usage()
         for choice in chunk.choices or ():
-            if choice.delta is not None:
-                yield from self._delta(choice.delta)
+            delta = choice.delta or choice.message
+            if delta is not None:
+                yield from self._delta(delta)
             self._reason = choice.finish_reason or self._reason
 
     def finished(self) -> base.Finished:
@@ -237,7 +250,9 @@ class _Reader:
 
     def _call(self, call: _Call) -> Iterator[base.BackendEvent]:
         function = call.function or _Function()
-        index = call.index if call.index is not None else max(self._calls, default=0)
+        index = call.index
+        if index is None:  # some servers number nothing: a name begins another call
+            index = max(self._calls, default=-1) + bool(function.name or not self._calls)
         if index not in self._calls:
             if not function.name:
                 raise BackendError("bad_chunk", f"{self._name}: a tool call without a name")

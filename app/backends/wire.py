@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 
@@ -22,7 +22,20 @@ from engine.errors import (
 
 EVENT_LIMIT = 32 << 20
 """Bytes of one server-sent event; more is not a reply but a fault."""
+STREAM_LIMIT = 512 << 20
+"""Bytes of one reply."""
+QUIET_SECONDS = 900.0
+"""How long an endpoint may send nothing, or nothing but signs of life."""
 _ERROR_LIMIT = 1 << 20
+_OURS_TO_MEND = {
+    "authentication_error",
+    "billing_error",
+    "invalid_request_error",
+    "not_found_error",
+    "permission_error",
+    "request_too_large",
+}
+"""Kinds of errors that both common protocols name and that asking again does not help."""
 
 _KINDS: dict[str, type[SelenographError]] = {
     cls.kind: cls for cls in (CheckpointError, ResourceError, RequestError, EngineLost)
@@ -43,11 +56,17 @@ class _ErrorReply(msgspec.Struct, frozen=True):
     error: _Error | str
 
 
-def client(base_url: str, token: str, *, ours: bool) -> httpx2.AsyncClient:
-    """Our own engine is spoken to directly; other endpoints as the machine's proxies say."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+def client(
+    base_url: str, token: str, *, ours: bool, headers: Mapping[str, str] | None = None
+) -> httpx2.AsyncClient:
+    """Our own engine is spoken to directly; other endpoints as the machine's proxies say.
+
+    ``headers`` instead of the usual ``Authorization``.
+    """
+    if headers is None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
     # A long prompt is silent for minutes; that our engine died shows at the socket.
-    timeout = httpx2.Timeout(30.0, connect=15.0, read=None if ours else 900.0)
+    timeout = httpx2.Timeout(30.0, connect=15.0, read=None if ours else QUIET_SECONDS)
     return httpx2.AsyncClient(
         base_url=base_url, headers=headers, timeout=timeout, trust_env=not ours
     )
@@ -102,11 +121,11 @@ def error_of(body: bytes, status: int, where: str, *, ours: bool) -> Selenograph
     """The typed form of an error reply, or of an error in mid-stream (status 0)."""
     try:
         found = msgspec.json.decode(body, type=_ErrorReply).error
-    except msgspec.DecodeError:
+    except ValueError:  # no JSON, or not even text
         found = _Error(body[:300].decode("utf-8", "replace").strip())
     if isinstance(found, str):
         found = _Error(found)
-    code = str(found.code or (f"http_{status}" if status else "stream_error"))
+    code = str(found.code or (f"http_{status}" if status else found.type or "stream_error"))
     message = found.message or f"{where} answered with status {status}"
     if ours:
         if found.type == Aborted.kind:
@@ -115,20 +134,55 @@ def error_of(body: bytes, status: int, where: str, *, ours: bool) -> Selenograph
         return kind(code, message, found.hint, retryable=found.retryable)
     hint = "check the key of this endpoint" if status in (401, 403) else found.hint
     retryable = status in (0, 408, 409, 425, 429) or status >= 500
+    retryable = retryable and not (status == 0 and found.type in _OURS_TO_MEND)
     return BackendError(code, f"{where}: {message}", hint, retryable=retryable)
 
 
-async def events(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
-    """The data of each server-sent event. Raises BackendError ``event_too_long``."""
+class Signs:
+    """When something of a reply came last, so that mere signs of life do not keep a run waiting."""
+
+    def __init__(self, seconds: float | None = None) -> None:
+        """None: ``QUIET_SECONDS``."""
+        self._seconds = QUIET_SECONDS if seconds is None else seconds
+        self._at = time.monotonic()
+
+    def came(self) -> None:
+        """Something of the reply did."""
+        self._at = time.monotonic()
+
+    def check(self) -> None:
+        """Raises BackendError ``stalled``."""
+        if time.monotonic() - self._at > self._seconds:
+            message = f"nothing of the reply came for {self._seconds:g} s"
+            raise BackendError("stalled", message, "try again", retryable=True)
+
+
+async def events(
+    response: httpx2.Response, signs: Signs | None = None
+) -> AsyncGenerator[bytes, None]:
+    """The data of each server-sent event; what comes without any is yielded when it ends, for it
+    may say why. Raises BackendError ``event_too_long``, ``reply_too_long``, ``stalled``.
+    """
     buffer = bytearray()
+    size, streams = 0, False
     async for chunk in response.aiter_bytes():
+        if signs is not None:
+            signs.check()
+        size += len(chunk)
         buffer += chunk
-        if b"\n" in chunk:
+        if b"\n" in chunk and (streams or b"data:" in buffer):
             *lines, rest = bytes(buffer).split(b"\n")
             buffer = bytearray(rest)
             for line in lines:
                 # One line a datum: what every endpoint of this kind sends.
                 if line.startswith(b"data:"):
+                    streams = True
                     yield line[5:].strip()
         if len(buffer) > EVENT_LIMIT:
             raise BackendError("event_too_long", "the reply is not in the expected form")
+        if size > STREAM_LIMIT:
+            raise BackendError("reply_too_long", "the reply does not end")
+    if buffer.startswith(b"data:"):
+        yield bytes(buffer[5:]).strip()
+    elif not streams and buffer.strip():
+        yield bytes(buffer[:_ERROR_LIMIT]).strip()

@@ -272,7 +272,12 @@ def _(body: ev.PartEnd, state: ConversationState, event: Event) -> ConversationS
         event,
         body.part,
         lambda p: replace(
-            p, text=body.text, tokens=body.tokens, seconds=body.seconds, ended=event.at
+            p,
+            text=body.text,
+            tokens=body.tokens,
+            seconds=body.seconds,
+            ended=event.at,
+            seal=body.seal,
         ),
     )
 

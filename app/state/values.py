@@ -27,6 +27,7 @@ class Part:
     name: str = ""
     discarded: bool = False
     """Of an attempt that broke off; the model does not read it again."""
+    seal: str = ""
 
     @property
     def open(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from app import events as ev
 from app.agent.patience import Patience
-from app.backends.base import ModelRequest
+from app.backends.base import Backend, ModelRequest
 from app.backends.scripted import Reply, ScriptedBackend
 from app.bus import Bus
 from app.conversations import Conversations
@@ -138,11 +138,13 @@ class Bench:
         self.journal = Journal(self.database, bus)
         self.tools = ToyBox()
         self.model = ScriptedBackend(replies)
+        self.other: Backend | None = None
+        """Answers instead of the model."""
         self.settings = Settings(run=RUN)
         self.always: list[str] = []
 
-        async def find(settings: RunSettings) -> ScriptedBackend:
-            return self.model
+        async def find(settings: RunSettings) -> Backend:
+            return self.other or self.model
 
         self.conversations = Conversations(
             self.journal,

@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 
 from app import events as ev
 from app.agent.patience import Patience
+from app.backends.anthropic_http import AnthropicBackend
 from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
 from app.closing import NOT_BEGUN, UNKNOWN
 from app.errors import BackendError, EngineLost, RequestError, ResourceError, SelenographError
 from app.state import fold_all
 from tests.unit.app.agent.bench import DONE, ECHO, Bench, assert_recorded
+from tests.unit.app.backends import test_anthropic_http as anthropic
+from tests.unit.app.backends.served import reply, serving, sse
 
 Make = Callable[..., Bench]
 GONE = BackendError("unreachable", "no route", retryable=True)
@@ -185,4 +188,37 @@ async def test_a_stream_that_a_sleep_cut_off_is_begun_again(
     assert turn.status == "answered"
     assert [one.code for one in b.bodies(ev.Retrying)] == ["stalled"]
     assert b.bodies(ev.ClockJumped) == [ev.ClockJumped(3600.0)]
+    assert_recorded(b)
+
+
+# -- an endpoint of Anthropic's form -----------------------------------------------------------
+
+
+async def test_a_whole_turn_at_an_endpoint_of_anthropics_form(bench: Make) -> None:
+    thought = [
+        anthropic.block(0, type="thinking", thinking="let me look"),
+        anthropic.delta(0, type="signature_delta", signature="sig"),
+        anthropic.stop(0),
+    ]
+    call = anthropic.block(1, type="tool_use", id="toolu_1", name="echo", input={"x": "12"})
+    answers = [
+        reply(sse(*thought, call, *anthropic.last("tool_use"))),
+        reply(sse(anthropic.OVERLOADED)),
+        reply(sse(anthropic.block(0, type="text", text="It is 12."), *anthropic.last("end_turn"))),
+    ]
+    given_out = iter(answers)
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        await next(given_out)(writer)
+
+    b = bench(DONE)
+    async with serving(answer) as server:
+        b.other = AnthropicBackend(f"http://127.0.0.1:{server.port}/v1", "", "it")
+        turn = await b.ask()
+        await b.other.close()
+    assert (turn.status, turn.answer) == ("answered", "It is 12.")
+    assert [one.code for one in b.bodies(ev.Retrying)] == ["overloaded_error"]
+    assert turn.steps[0].tools[0].call == "toolu_1"
+    told = server.bodies[2]["messages"][1]["content"][0]
+    assert told == {"type": "thinking", "thinking": "let me look", "signature": "sig"}
     assert_recorded(b)
