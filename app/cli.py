@@ -112,8 +112,11 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run.add_argument("prompt", nargs="?", help="the question; - reads it from standard input")
     run.add_argument(
         "--effort",
-        choices=("fast", "standard", "deep", "exam", "search"),
-        help="how long it may think",
+        choices=("fast", "standard", "deep", "exam", "search", "heavy"),
+        help="how long it may think; heavy: in several trajectories side by side",
+    )
+    run.add_argument(
+        "--lanes", type=_positive, metavar="N", help="trajectories of --effort heavy (default: 8)"
     )
     run.add_argument(
         "--tools", metavar="A,B", help="tools it may use, comma-separated; '' for none"

@@ -7,32 +7,26 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
 
 from app import events as ev
 from app.agent.approval import Answer, Desk, Rules
 from app.agent.budget import Meter, budget_of
-from app.agent.loop import run_turn
 from app.agent.patience import Patience
 from app.agent.prompts import title_of
 from app.agent.run import Run, Tools
+from app.agent.turn import run_turn
 from app.backends.base import Backend
-from app.errors import RequestError, StoreError, ToolError
+from app.errors import RequestError, StoreError
 from app.settings import Settings
-from app.state import ConversationState, Turn
+from app.state import ConversationState
+from app.steering import Steering, turn_of
 from app.store.blobs import Blobs
 from app.store.journal import Journal
 
 _log = logging.getLogger(__name__)
 
 
-class Toolset(Tools, Protocol):
-    """The toolbox, with what outlives a run."""
-
-    async def forget(self, conversation: str) -> None: ...
-
-
-class Conversations:
+class Conversations(Steering):
     """Turns user actions into events and runs. At most one run a conversation.
 
     Commands raise RequestError (``no_conversation``, ``no_turn``, ``busy``, ``empty_message``,
@@ -42,7 +36,7 @@ class Conversations:
     def __init__(
         self,
         journal: Journal,
-        tools: Toolset,
+        tools: Tools,
         find_backend: Callable[[ev.RunSettings], Awaitable[Backend]],
         settings: Callable[[], Settings],
         allow_always: Callable[[str], None],
@@ -50,7 +44,7 @@ class Conversations:
         patience: Patience = Patience(),  # noqa: B008 - frozen
         blobs: Blobs | None = None,
     ) -> None:
-        self._journal = journal
+        super().__init__(journal)
         self._tools = tools
         self._find_backend = find_backend
         self._settings = settings
@@ -59,7 +53,6 @@ class Conversations:
         self._patience = patience
         self._blobs = blobs
         self._desk = Desk()
-        self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
 
     # -- conversations ------------------------------------------------------------------------
 
@@ -102,7 +95,7 @@ class Conversations:
     ) -> str:
         """Answer the same message again, on a branch of its own, perhaps with other settings."""
         state = self._idle(conversation)
-        old = _turn(state, turn)
+        old = turn_of(state, turn)
         return self._begin(state, old.parent, old.text, settings or old.settings)
 
     def fork(
@@ -118,7 +111,7 @@ class Conversations:
         ``paused``: it waits before its first step, so that what was can be edited.
         """
         state = self._idle(conversation)
-        old = _turn(state, turn)
+        old = turn_of(state, turn)
         if not 0 <= steps <= len(old.steps) or not all(s.ended for s in old.steps[:steps]):
             raise RequestError("no_step", f"this turn has no {steps} finished steps")
         fork = ev.Fork(turn, steps)
@@ -130,13 +123,13 @@ class Conversations:
     def edit(self, conversation: str, turn: str, text: str) -> str:
         """Ask something else in a turn's place, on a branch of its own."""
         state = self._idle(conversation)
-        old = _turn(state, turn)
+        old = turn_of(state, turn)
         return self._begin(state, old.parent, text, old.settings)
 
     def select(self, conversation: str, turn: str) -> None:
         """Show the branch through a turn, to its newest end."""
         state = self._journal.state(conversation)
-        last = _turn(state, turn)
+        last = turn_of(state, turn)
         while children := [t for t in state.turns if t.parent == last.id]:
             last = children[-1]
         self._journal.append(conversation, ev.TurnSelected(last.id))
@@ -144,7 +137,7 @@ class Conversations:
     def resume(self, conversation: str, turn: str, unattended: ev.Decision | None) -> None:
         """Go on with a turn after its last finished step."""
         state = self._idle(conversation)
-        old = _turn(state, turn)
+        old = turn_of(state, turn)
         if old.status in ("running", "answered"):
             raise RequestError("not_resumable", "this turn has nothing left to do")
         self._journal.append(conversation, ev.TurnResumed(turn), turn)
@@ -158,90 +151,18 @@ class Conversations:
         try:
             run.emit(ev.StopAsked(mode))
         finally:
+            for one in (run, *run.lanes.values()):
+                if mode == "now":
+                    one.cause = "user"
+                else:
+                    one.stop_after_step = True
             if mode == "now":
-                run.cause = "user"
                 task.cancel()
-            else:
-                run.stop_after_step = True
         if mode == "now":
             await asyncio.wait([task])
 
     def decide(self, conversation: str, call: str, decision: ev.Decision, reason: str) -> None:
         self._desk.answer(conversation, call, Answer(decision, reason))
-
-    # -- steering -----------------------------------------------------------------------------
-
-    def pause(self, conversation: str) -> None:
-        """Pause the run at the next place where it can. Raises RequestError ``not_running``."""
-        run = self._running(conversation)
-        run.emit(ev.PauseAsked(), run.span)
-        run.gate.asked = True
-
-    def proceed(self, conversation: str, mode: ev.GoMode) -> None:
-        """Let a run go on, ``step``: to its next step. Raises RequestError ``not_paused``."""
-        run = self._paused(conversation)
-        run.emit(ev.Continued(mode), run.span)
-        run.gate.open(mode)
-
-    def set_breakpoints(self, conversation: str, points: tuple[ev.Breakpoint, ...]) -> None:
-        self._journal.append(conversation, ev.BreakpointsSet(points))
-
-    def queue(self, conversation: str, text: str) -> None:
-        """Tell the model something before its next step. Raises RequestError ``not_running``."""
-        if not text.strip():
-            raise RequestError("empty_message", "there is nothing to send")
-        run = self._running(conversation)
-        run.emit(ev.MessageQueued(secrets.token_hex(6), text), run.span)
-
-    def edit_call(self, conversation: str, call: str, arguments: str) -> None:
-        """Change a call that has not begun. Raises RequestError ``too_late``, ``bad_arguments``."""
-        run = self._running(conversation)
-        turn = _turn(run.state, run.turn)
-        tools = turn.steps[-1].tools if turn.steps else ()
-        tool = next((one for one in tools if one.call == call), None)
-        if tool is None or tool.started or tool.status is not None:
-            raise RequestError("too_late", f"the call {call} does not wait any more")
-        try:
-            run.parse(tool.name, arguments)
-        except ToolError as error:
-            raise RequestError("bad_arguments", error.message) from None
-        run.emit(ev.ArgumentsEdited(call, arguments), run.span)
-
-    def edit_result(self, conversation: str, call: str, result: str) -> None:
-        """Change a result in a paused run. Raises RequestError ``not_paused``, ``no_call``."""
-        run = self._paused(conversation)
-        for step in _turn(run.state, run.turn).steps:
-            if any(tool.call == call and tool.status is not None for tool in step.tools):
-                run.emit(ev.ResultEdited(call, result), step.span)
-                return
-        raise RequestError("no_call", f"there is no result of a call {call!r} in this run")
-
-    def edit_reasoning(self, conversation: str, step: str, text: str) -> None:
-        """Change what was thought: in a finished reply while the run is paused, or in the one that
-        is being written, which then begins anew from there. Raises RequestError ``not_paused``,
-        ``no_step``.
-        """
-        run = self._running(conversation)
-        found = next((s for s in _turn(run.state, run.turn).steps if s.span == step), None)
-        if found is None or found.call is None:
-            raise RequestError("no_step", f"there is no step {step!r} in this run")
-        if found.call.ended:
-            run = self._paused(conversation)
-        else:
-            run.redirected = text
-        run.emit(ev.ReasoningEdited(step, text), step)
-
-    def _running(self, conversation: str) -> Run:
-        run, _ = self._runs.get(conversation, (None, None))
-        if run is None:
-            raise RequestError("not_running", "no run goes on in this conversation")
-        return run
-
-    def _paused(self, conversation: str) -> Run:
-        run = self._running(conversation)
-        if not run.gate.paused:
-            raise RequestError("not_paused", "the run is not paused", "pause it first")
-        return run
 
     async def wait(self, conversation: str) -> None:
         """Until no run of this conversation goes on."""
@@ -322,10 +243,3 @@ class Conversations:
                 _log.error("turn %s has no end: %s", run.turn, error)
         elif task.exception() is not None:
             _log.error("turn %s broke", run.turn, exc_info=task.exception())
-
-
-def _turn(state: ConversationState, turn: str) -> Turn:
-    found = state.turn(turn)
-    if found is None:
-        raise RequestError("no_turn", f"there is no turn {turn!r} in this conversation")
-    return found

@@ -250,6 +250,14 @@ class Core:
         """Tell the model of a run something before its next step."""
         return self._do(lambda: self._conversations.queue(conversation, text))
 
+    def unqueue_message(self, conversation: str, message: str) -> Future[None]:
+        """Take back what no step has taken yet."""
+        return self._do(lambda: self._conversations.unqueue(conversation, message))
+
+    def stop_lane(self, conversation: str, lane: str) -> Future[None]:
+        """Stop one lane of a run and let the others run."""
+        return self._do(lambda: self._conversations.stop_lane(conversation, lane))
+
     def edit_call(self, conversation: str, call: str, arguments: str) -> Future[None]:
         """Change a call that waits for approval, or before which the run is paused."""
         return self._do(lambda: self._conversations.edit_call(conversation, call, arguments))

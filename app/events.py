@@ -32,10 +32,12 @@ StopMode = Literal["now", "after_step"]
 Decision = Literal["once", "run", "always", "deny"]
 ToolStatus = Literal["ok", "error", "denied", "cancelled", "unknown"]
 """``unknown``: the program ended while it ran; it may or may not have had its effect."""
-Effort = Literal["fast", "standard", "deep", "exam", "search"]
+Effort = Literal["fast", "standard", "deep", "exam", "search", "heavy"]
 Limit = Literal["steps", "tokens", "thinking", "step_thinking", "seconds", "tool_seconds", "cost"]
-Purpose = Literal["act", "conclude", "summary"]
-"""What a step is for: to go on with the task, to answer from what is there, to write notes."""
+Purpose = Literal["act", "conclude", "summary", "aggregate"]
+"""What a step is for: to go on with the task, to answer from what is there, to write notes, to
+make one answer of those of several lanes.
+"""
 
 
 PausePlace = Literal["step", "call", "result"]
@@ -75,6 +77,8 @@ class RunSettings(msgspec.Struct, frozen=True):
     system_prompt: str = ""
     context: int = 0
     """Tokens of the window that may be used; 0: what the model has."""
+    lanes: int = 8
+    """With the effort ``heavy``: how many trajectories run side by side."""
 
 
 # -- conversation ------------------------------------------------------------------------------
@@ -153,6 +157,57 @@ class StepEnd(msgspec.Struct, frozen=True, tag="step.end"):
     index: int
 
 
+# -- lanes -------------------------------------------------------------------------------------
+
+
+class LaneBegin(msgspec.Struct, frozen=True, tag="lane.begin"):
+    """One of several trajectories towards the same task. ``lane`` is the run id of its events;
+    ``number`` counts from 1.
+    """
+
+    lane: str
+    number: int
+    seed: int
+
+
+class LaneResumed(msgspec.Struct, frozen=True, tag="lane.resumed"):
+    """A lane that was cut off goes on after its last finished step."""
+
+    lane: str
+
+
+class LaneEnd(msgspec.Struct, frozen=True, tag="lane.end"):
+    """``code`` and ``message`` say why a lane without an answer has none; ``left_out``: a person
+    stopped this one and let the others run.
+    """
+
+    lane: str
+    status: TurnStatus
+    answer: str = ""
+    code: str = ""
+    message: str = ""
+
+
+class LaneGroup(msgspec.Struct, frozen=True):
+    """Lanes, by their numbers, whose answers are the same."""
+
+    answer: str
+    lanes: tuple[int, ...]
+
+
+class LanesCompared(msgspec.Struct, frozen=True, tag="lanes.compared"):
+    """How far the lanes with an answer agree. ``agree``: those that say what the final answer says.
+
+    ``by``: short answers were compared as such, else the model that read them all judged; nobody
+    where it did not say.
+    """
+
+    agree: tuple[int, ...]
+    of: int
+    by: Literal["answers", "model", "nobody"]
+    groups: tuple[LaneGroup, ...] = ()
+
+
 # -- steering ----------------------------------------------------------------------------------
 
 
@@ -201,6 +256,12 @@ class MessageTaken(msgspec.Struct, frozen=True, tag="message.taken"):
 
     id: str
     text: str
+
+
+class MessageWithdrawn(msgspec.Struct, frozen=True, tag="message.withdrawn"):
+    """A queued message that the person took back before a step took it."""
+
+    id: str
 
 
 class ArgumentsEdited(msgspec.Struct, frozen=True, tag="tool.arguments_edited"):
@@ -562,12 +623,17 @@ Body = (
     | TurnEnd
     | StepBegin
     | StepEnd
+    | LaneBegin
+    | LaneResumed
+    | LaneEnd
+    | LanesCompared
     | BreakpointsSet
     | PauseAsked
     | Paused
     | Continued
     | MessageQueued
     | MessageTaken
+    | MessageWithdrawn
     | ArgumentsEdited
     | ResultEdited
     | ReasoningEdited
@@ -612,8 +678,8 @@ Body = (
 class Event(msgspec.Struct, frozen=True):
     """``seq`` orders events within a conversation; 0 for events that are published only.
 
-    ``at`` is Unix time in seconds. ``run`` is the turn id ("" outside a turn). ``span`` names the
-    step the event belongs to ("" outside a step).
+    ``at`` is Unix time in seconds. ``run`` is the turn id ("" outside a turn), or a lane's id.
+    ``span`` names the step the event belongs to ("" outside a step).
     """
 
     seq: int

@@ -88,6 +88,19 @@ def _(body: ev.PlanChanged) -> Words | None:
 
 
 @remark.register
+def _(body: ev.LanesCompared) -> Words | None:
+    if body.by == "nobody":
+        return "lanes", f"{body.of} lanes answered; nobody said how far they agree"
+    how = "" if body.by == "answers" else ", as the model judges"
+    return "lanes", f"{len(body.agree)} of {body.of} lanes agree{how}"
+
+
+@remark.register
+def _(body: ev.MessageWithdrawn) -> Words | None:
+    return "message_withdrawn", "You took a message back"
+
+
+@remark.register
 def _(body: ev.Paused) -> Words | None:
     return "paused", f"Paused: {body.reason}"
 

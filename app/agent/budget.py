@@ -7,6 +7,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
 
 from app.backends.base import Prices
 from app.errors import BudgetSpent
@@ -20,8 +23,9 @@ PRESETS: dict[Effort, Budget] = {
     "deep": Budget(steps=300, thinking=98_304),
     "exam": Budget(steps=120, step_thinking=49_152),
     "search": Budget(steps=300, step_thinking=24_576),
+    "heavy": Budget(steps=120, step_thinking=49_152),
 }
-"""The last three are how the model's publishers run it; they leave a reply as long as the context
+"""The last four are how the model's publishers run it; they leave a reply as long as the context
 does."""
 
 NEAR = 0.85
@@ -95,6 +99,18 @@ def used_before(turn: Turn, prices: Prices) -> Used:
     return used
 
 
+def used_by_lanes(turn: Turn, prices: Prices) -> Used:
+    """What the lanes of a turn have used together. Times and steps are left out: lanes run side by
+    side, so each has its own.
+    """
+    used = Used()
+    for lane in turn.lanes:
+        for step in lane.steps:
+            if step.call is not None:
+                _add(used, step.call.usage, prices)
+    return used
+
+
 def _add(used: Used, usage: Usage, prices: Prices) -> None:
     used.tokens += usage.completion_tokens
     used.thinking += usage.completion_tokens_details.reasoning_tokens
@@ -107,10 +123,22 @@ class Meter:
     """
 
     def __init__(
-        self, budget: Budget, on_sleep: Callable[[float], None] = lambda seconds: None
+        self,
+        budget: Budget,
+        on_sleep: Callable[[float], None] = lambda seconds: None,
+        whole: Meter | None = None,
     ) -> None:
-        """``on_sleep`` hears of seconds that are not counted because nothing ran in them."""
+        """``on_sleep`` hears of seconds that are not counted because nothing ran in them.
+
+        ``whole``: of the turn that this one is a lane of. Its tokens, thinking and cost are those
+        of all lanes; steps and times are each lane's own.
+        """
         self.budget = budget
+        if whole is not None:
+            self.budget = msgspec.structs.replace(budget, tokens=0, thinking=0, cost=0.0)
+        self.sharers = 1
+        """Lanes that draw on it now."""
+        self._whole = whole
         self.prices = Prices()
         self.used = Used()
         self._on_sleep = on_sleep
@@ -134,10 +162,13 @@ class Meter:
     def add(self, usage: Usage) -> None:
         """Count what a model call took."""
         _add(self.used, usage, self.prices)
+        if self._whole is not None:
+            self._whole.add(usage)
 
     def shares(self) -> list[Share]:
         """Of every limit there is."""
         self._advance()
+        of_all = self._whole.shares() if self._whole else []
         pairs: list[tuple[Limit, float, float]] = [
             ("steps", self.used.steps, self.budget.steps),
             ("tokens", self.used.tokens, self.budget.tokens),
@@ -146,7 +177,8 @@ class Meter:
             ("tool_seconds", self.used.tool_seconds, self.budget.tool_seconds),
             ("cost", self.used.cost, self.budget.cost),
         ]
-        return [Share(*pair) for pair in pairs if pair[2]]
+        own = [Share(*pair) for pair in pairs if pair[2]]
+        return [*own, *(s for s in of_all if s.limit in ("tokens", "thinking", "cost"))]
 
     def near(self) -> list[Share]:
         """The limits of which ``NEAR`` is used, each once."""
@@ -157,14 +189,22 @@ class Meter:
     @property
     def max_tokens(self) -> int | None:
         """The limit of the next reply; None: what the context leaves."""
-        left = self.budget.tokens - self.used.tokens if self.budget.tokens else 0
-        return min((n for n in (self.budget.step_tokens, left) if n > 0), default=None)
+        return self._least(self.budget.step_tokens, self._left("tokens"))
 
     @property
     def thinking_left(self) -> int | None:
         """The limit of the next reply's reasoning; None: none."""
-        left = self.budget.thinking - self.used.thinking if self.budget.thinking else 0
-        return min((n for n in (self.budget.step_thinking, left) if n > 0), default=None)
+        return self._least(self.budget.step_thinking, self._left("thinking"))
+
+    def _left(self, limit: Literal["tokens", "thinking"]) -> int:
+        """What one reply may take of it; 0: there is no limit, or nothing is left."""
+        meter = self._whole or self
+        allowed: int = getattr(meter.budget, limit)
+        left = allowed - getattr(meter.used, limit) if allowed else 0
+        return int(max(left, 0) / meter.sharers) if self._whole else left
+
+    def _least(self, *limits: int) -> int | None:
+        return min((n for n in limits if n > 0), default=None)
 
     # -- time ---------------------------------------------------------------------------------
 

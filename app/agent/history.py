@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from app.agent.agreement import verdict_of
 from app.events import MessageTaken, PartKind
 from app.plan import as_text
 from app.state import Step, Summary, ToolRun, Turn, hidden_on, plan_on, summary_on
@@ -62,6 +63,9 @@ class History:
             made.append(Segment(turn.id, "user", _message("user", turn.text), turn.id))
             made += self._of_turn(turn, skipped, hidden, notes)
             skipped = 0
+            if turn.lanes and turn.answer and not any(text_of(step) for step in turn.steps):
+                reply = ChatMessage("assistant", content=turn.answer)
+                made.append(Segment(f"{turn.id}/answer", "assistant", reply, turn.id))
         return made
 
     def _of_turn(
@@ -119,8 +123,9 @@ def call_ids(path: Iterable[Turn]) -> list[str]:
 
 
 def text_of(step: Step) -> str:
-    """What the model said in a step."""
-    return _written(step, "text")
+    """What the model said in a step, less its verdict on lanes."""
+    text = _written(step, "text")
+    return verdict_of(text, ())[0] if step.purpose == "aggregate" else text
 
 
 def thought_of(step: Step) -> str:

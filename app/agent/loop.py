@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from dataclasses import dataclass
-
 from app import events as ev
 from app.agent import notes
 from app.agent.asking import ask_patiently
 from app.agent.budget import used_before
 from app.agent.conclude import conclude
 from app.agent.drift import Drift
+from app.agent.ending import Ending
 from app.agent.fitting import fit, narrowed
 from app.agent.model_call import Ask, Reply
 from app.agent.repeats import Repeats, heated, key_of
@@ -22,14 +19,11 @@ from app.backends.base import Backend
 from app.errors import (
     BackendError,
     BudgetSpent,
-    EngineLost,
     FormatError,
     RequestError,
     SelenographError,
     Stuck,
 )
-
-_log = logging.getLogger(__name__)
 
 _EMPTY_REPLIES = 3
 """How often in a row a model may think and say nothing before the turn fails."""
@@ -39,52 +33,12 @@ _NARROWINGS = 3
 """How often a run may find out that the window is smaller than it was told."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a turn ends: ``trouble`` goes before its TurnEnd."""
-
-    status: ev.TurnStatus
-    answer: str = ""
-    trouble: tuple[ev.Body, ...] = ()
-
-
-async def run_turn(run: Run) -> None:
-    """Drive a turn, new or resumed, to its TurnEnd. Raises nothing.
-
-    Whatever happens, every part, model call and tool call that began is ended in the record.
-    """
-    try:
-        ending = await _within_budget(run)
-    except asyncio.CancelledError:
-        # Stopping is this task's last business, so the cancellation ends here.
-        ending = Ending("stopped", trouble=(ev.Interrupted(run.cause),))
-    except EngineLost as error:
-        lost = ev.Interrupted("engine_lost", error.message)
-        ending = Ending("failed", trouble=(lost, _failed(error)))
-    except SelenographError as error:
-        ending = Ending("failed", trouble=(_failed(error),))
-    except Exception as error:
-        _log.exception("turn %s failed", run.turn)
-        message = f"{type(error).__name__}: {error}"
-        bug = ev.Failed("internal", message, "this is a bug; the log says more", True)
-        ending = Ending("failed", trouble=(bug,))
-    last = (*ending.trouble, ev.TurnEnd(run.turn, ending.status, ending.answer))
-    run.journal.end_turn(run.conversation, run.turn, last)
-
-
-async def _within_budget(run: Run) -> Ending:
-    backend = await run.find_backend(run.settings)
-    for server, message in await run.tools.prepare(run.enabled):
-        run.emit(ev.ToolsMissing(server, message))
+async def take_steps(run: Run) -> Ending:
+    """Drive a turn or a lane, new or resumed, to its end. Raises what a model call raises."""
+    backend = await prepare(run)
     turn = run.state.turn(run.turn)
-    traits = backend.traits
-    run.meter.prices = traits.prices
-    windows = [size for size in (run.settings.context, traits.context) if size]
-    run.window = min(windows, default=0)
-    # A system message in mid-conversation is our templates' way; not every endpoint takes one.
-    run.note_role = "system" if traits.closes_reasoning else "user"
     if turn is not None:
-        run.meter.used = used_before(turn, traits.prices)
+        run.meter.used = used_before(turn, backend.traits.prices)
         run.repeats = Repeats.of(turn)
         run.doubtful = {
             key_of(tool.name, tool.arguments): tool.call
@@ -101,6 +55,20 @@ async def _within_budget(run: Run) -> Ending:
     except Stuck as error:
         answer = await conclude(run, backend, error)
         return Ending("budget", answer, (ev.Interrupted("loop", error.message),))
+
+
+async def prepare(run: Run) -> Backend:
+    """The model of a run, once its tools are ready and its window is known."""
+    backend = await run.find_backend(run.settings)
+    for server, message in await run.tools.prepare(run.enabled):
+        run.emit(ev.ToolsMissing(server, message))
+    traits = backend.traits
+    run.meter.prices = traits.prices
+    windows = [size for size in (run.settings.context, traits.context) if size]
+    run.window = min(windows, default=0)
+    # A system message in mid-conversation is our templates' way; not every endpoint takes one.
+    run.note_role = "system" if traits.closes_reasoning else "user"
+    return backend
 
 
 class _Steps:
@@ -238,7 +206,3 @@ def _too_long(error: SelenographError) -> bool:
     text = f"{error.code} {error.message}".lower()
     known = "context" in text and ("exceed" in text or "length" in text or "too long" in text)
     return known or "prompt is too long" in text
-
-
-def _failed(error: SelenographError) -> ev.Failed:
-    return ev.Failed(error.code, error.message, error.hint, error.retryable)

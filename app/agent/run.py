@@ -48,6 +48,8 @@ class Tools(Protocol):
 
     async def prepare(self, names: tuple[str, ...]) -> list[tuple[str, str]]: ...
 
+    async def forget(self, conversation: str) -> None: ...
+
     def parse(self, name: str, arguments_text: str) -> dict[str, object]: ...
 
 
@@ -99,6 +101,27 @@ class Run:
     note_role: Role = "system"
     doubtful: dict[Key, str] = field(default_factory=dict)
     """Calls of unknown outcome by what they were to do."""
+    number: int = 0
+    """Of a lane, from 1; 0: this is a turn."""
+    left_out: bool = False
+    """A person stops this lane and lets the others run."""
+    task: asyncio.Task[None] | None = None
+    """A lane's."""
+    lanes: dict[str, Run] = field(default_factory=dict)
+    """Those that are at work, by their ids."""
+
+    @property
+    def place(self) -> str:
+        """Whose tools' state this is: each lane has its own."""
+        return f"{self.conversation}/{self.turn}" if self.number else self.conversation
+
+    def address(self, call: str) -> str:
+        """A call's id among those of all lanes, whose models number them alike."""
+        return f"{self.turn}/{call}" if self.number else call
+
+    def working(self) -> tuple[Run, ...]:
+        """The trajectories that can be steered: the lanes at work, else the turn itself."""
+        return tuple(self.lanes.values()) or (self,)
 
     def begin_step(self, index: int, purpose: ev.Purpose = "act") -> str:
         """The new step's span."""
@@ -181,7 +204,7 @@ class Run:
         folder = self.state.folder
         self.scratch.mkdir(parents=True, exist_ok=True)
         return ToolContext(
-            self.conversation,
+            self.place,
             Path(folder) if folder else None,
             self.scratch,
             call,

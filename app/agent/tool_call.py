@@ -205,7 +205,7 @@ async def _ask(run: Run, span: str, planned: Planned, tool: Tool) -> Answer:
         asked = ev.ApprovalAsked(call.id, question, facts.risk, facts.preview, facts.level or "")
         run.emit(asked, span)
         with run.meter.paused():
-            answer = await run.desk.wait(run.conversation, call.id)
+            answer = await run.desk.wait(run.conversation, run.address(call.id))
         run.rules.learn(call.name, answer)
     run.emit(ev.ApprovalAnswered(call.id, answer.decision, answer.reason, answer.by), span)
     return answer

@@ -6,6 +6,7 @@ object in the next state, so a view can compare by identity.
 
 from app.state.folding import fold, fold_all
 from app.state.values import (
+    ContextChange,
     ConversationState,
     ModelCall,
     Part,
@@ -21,6 +22,7 @@ from app.state.values import (
 )
 
 __all__ = [
+    "ContextChange",
     "ConversationState",
     "ModelCall",
     "Part",

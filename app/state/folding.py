@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import singledispatch
 
+import msgspec
+
 from app import events as ev
 from app.events import Event
 from app.remarks import remark
 from app.state.values import (
+    ContextChange,
     ConversationState,
     ModelCall,
     Part,
@@ -98,21 +101,40 @@ def _(body: ev.TurnSelected, state: ConversationState, event: Event) -> Conversa
 
 @_apply.register
 def _(body: ev.TurnResumed, state: ConversationState, event: Event) -> ConversationState:
-    def resume(turn: Turn) -> Turn:
-        # A step that never ended is run again, so what it had written is dropped; unless calls of
-        # it had begun: they happened, and the model has to know.
-        done = tuple(
-            s if s.ended else replace(s, ended=event.at)
-            for s in turn.steps
-            if s.ended or any(tool.started for tool in s.tools)
-        )
-        counted = len(done) if turn.status == "budget" else turn.counted_from
-        return replace(
-            turn, status="running", ended=0.0, answer="", steps=done,
-            stopping=None, interrupted=None, failure=None, counted_from=counted,
-        )  # fmt: skip
+    return _with_turn(state, body.turn, lambda t: _resumed(t, event.at))
 
-    return _with_turn(state, body.turn, resume)
+
+@_apply.register
+def _(body: ev.LaneBegin, state: ConversationState, event: Event) -> ConversationState:
+    def begin(turn: Turn) -> Turn:
+        settings = msgspec.structs.replace(turn.settings, seed=body.seed, lanes=1)
+        lane = Turn(body.lane, turn.parent, turn.text, settings, began=event.at, number=body.number)
+        return replace(turn, lanes=(*turn.lanes, lane))
+
+    return _with_turn(state, event.run, begin)
+
+
+@_apply.register
+def _(body: ev.LaneResumed, state: ConversationState, event: Event) -> ConversationState:
+    return _with_turn(
+        state, body.lane, lambda t: replace(_resumed(t, event.at), lane_end=None, ended=0.0)
+    )
+
+
+@_apply.register
+def _(body: ev.LaneEnd, state: ConversationState, event: Event) -> ConversationState:
+    return _with_turn(
+        state,
+        body.lane,
+        lambda t: replace(
+            t, status=body.status, answer=body.answer, ended=event.at, paused=None, lane_end=body
+        ),
+    )
+
+
+@_apply.register
+def _(body: ev.LanesCompared, state: ConversationState, event: Event) -> ConversationState:
+    return _with_turn(state, event.run, lambda t: replace(t, agreement=body))
 
 
 @_apply.register
@@ -162,6 +184,14 @@ def _(body: ev.MessageTaken, state: ConversationState, event: Event) -> Conversa
 
     state = _with_turn(state, event.run, taken)
     return _with_step(state, event, lambda s: replace(s, notes=(*s.notes, body)))
+
+
+@_apply.register
+def _(body: ev.MessageWithdrawn, state: ConversationState, event: Event) -> ConversationState:
+    def withdraw(turn: Turn) -> Turn:
+        return replace(turn, queued=tuple(one for one in turn.queued if one.id != body.id))
+
+    return _with_turn(state, event.run, withdraw)
 
 
 @_apply.register
@@ -302,13 +332,23 @@ def _(body: ev.Retrying, state: ConversationState, event: Event) -> Conversation
 @_apply.register
 def _(body: ev.ContextHidden, state: ConversationState, event: Event) -> ConversationState:
     calls = frozenset(body.calls)
-    return _with_turn(state, event.run, lambda t: replace(t, hidden=t.hidden | calls))
+    change = ContextChange(event.at, event.span, body)
+    return _with_turn(
+        state,
+        event.run,
+        lambda t: replace(t, hidden=t.hidden | calls, context=(*t.context, change)),
+    )
 
 
 @_apply.register
 def _(body: ev.ContextSummarised, state: ConversationState, event: Event) -> ConversationState:
     summary = Summary(body.turn, body.steps, body.text)
-    return _with_turn(state, event.run, lambda t: replace(t, summary=summary))
+    change = ContextChange(event.at, event.span, body)
+    return _with_turn(
+        state,
+        event.run,
+        lambda t: replace(t, summary=summary, context=(*t.context, change)),
+    )
 
 
 @_apply.register
@@ -440,6 +480,21 @@ def _(body: ev.Failed, state: ConversationState, event: Event) -> ConversationSt
     return _with_turn(state, event.run, lambda t: replace(t, failure=body))
 
 
+def _resumed(turn: Turn, at: float) -> Turn:
+    # A step that never ended is run again, so what it had written is dropped; unless calls of
+    # it had begun: they happened, and the model has to know.
+    done = tuple(
+        s if s.ended else replace(s, ended=at)
+        for s in turn.steps
+        if s.ended or any(tool.started for tool in s.tools)
+    )
+    counted = len(done) if turn.status == "budget" else turn.counted_from
+    return replace(
+        turn, status="running", ended=0.0, answer="", steps=done,
+        stopping=None, interrupted=None, failure=None, counted_from=counted,
+    )  # fmt: skip
+
+
 def _is_plan(state: ConversationState, event: Event, call: str) -> bool:
     turn = state.turn(event.run)
     tools = turn.steps[-1].tools if turn and turn.steps else ()
@@ -498,11 +553,19 @@ def _with_turn(
     state: ConversationState, id: str, change: Callable[[Turn], Turn]
 ) -> ConversationState:
     for i in range(len(state.turns) - 1, -1, -1):
-        if state.turns[i].id == id:
-            return replace(
-                state, turns=(*state.turns[:i], change(state.turns[i]), *state.turns[i + 1 :])
-            )
+        turn = state.turns[i]
+        changed = change(turn) if turn.id == id else _with_lane(turn, id, change)
+        if changed is not None:
+            return replace(state, turns=(*state.turns[:i], changed, *state.turns[i + 1 :]))
     return state
+
+
+def _with_lane(turn: Turn, id: str, change: Callable[[Turn], Turn]) -> Turn | None:
+    """None: it has no such lane."""
+    for i, lane in enumerate(turn.lanes):
+        if lane.id == id:
+            return replace(turn, lanes=(*turn.lanes[:i], change(lane), *turn.lanes[i + 1 :]))
+    return None
 
 
 def _with_step(

@@ -144,8 +144,17 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class ContextChange:
+    """A decision of the context policy. ``span``: the step after which it was made."""
+
+    at: float
+    span: str
+    body: ev.ContextHidden | ev.ContextSummarised
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
-    """A user message and the run that answers it."""
+    """A user message and the run that answers it; or one lane of such a run, in ``lanes``."""
 
     id: str
     parent: str | None
@@ -172,6 +181,13 @@ class Turn:
     plan: tuple[ev.PlanItem, ...] | None = None
     plan_call: str = ""
     """The call that showed the plan last."""
+    context: tuple[ContextChange, ...] = ()
+    lanes: tuple[Turn, ...] = ()
+    """Trajectories side by side, each with the text of this turn, in the order of their numbers."""
+    agreement: ev.LanesCompared | None = None
+    number: int = 0
+    """Of a lane, from 1; 0: this is none."""
+    lane_end: ev.LaneEnd | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +208,14 @@ class ConversationState:
     breakpoints: tuple[ev.Breakpoint, ...] = ()
 
     def turn(self, id: str) -> Turn | None:
-        return next((t for t in reversed(self.turns) if t.id == id), None)
+        """A turn, or a lane of one."""
+        for turn in reversed(self.turns):
+            if turn.id == id:
+                return turn
+            for lane in turn.lanes:
+                if lane.id == id:
+                    return lane
+        return None
 
     def path(self) -> tuple[Turn, ...]:
         """The shown branch from its first turn to ``selected``."""

@@ -72,7 +72,8 @@ class Journal:
         self._bus = bus
         self._clock = clock
         self._states: dict[str, ConversationState] = {}
-        self._open: dict[str, _OpenPart] = {}
+        self._open: dict[tuple[str, str], _OpenPart] = {}
+        """By conversation and run: lanes write side by side."""
         self._unsaved: dict[str, list[Event]] = {}
         self._owner = (os.getpid(), psutil.Process().create_time())
 
@@ -107,7 +108,7 @@ class Journal:
         at: float = 0.0,
         died: bool = False,
     ) -> None:
-        """End everything that is open in a turn, then append ``last`` (it closes the turn).
+        """End everything that is open in a turn or lane, then append ``last`` (it closes it).
 
         ``died``: the process that ran it is gone, so that nobody knows how its calls ended.
 
@@ -115,6 +116,10 @@ class Journal:
         :meth:`state` and stored with the next event that can be.
         """
         found = self.state(conversation).turn(turn)
+        for lane in found.lanes if found else ():
+            if lane.status == "running":
+                end = ev.LaneEnd(lane.id, "stopped", code="cut_off")
+                self.end_turn(conversation, lane.id, (end,), at, died)
         items = missing_ends(found, at or self._clock(), died) if found else []
         items += [(body, "") for body in last]
         try:
@@ -129,9 +134,9 @@ class Journal:
 
     def delta(self, conversation: str, body: ev.PartDelta, run: str, span: str) -> None:
         """Publish more text of the open part; it is stored within ``SNAPSHOT_EVERY``."""
-        part = self._open.get(conversation)
+        part = self._open.get((conversation, run))
         if part is None or part.part != body.part:
-            part = self._open[conversation] = _OpenPart(body.part, run, span)
+            part = self._open[conversation, run] = _OpenPart(body.part, run, span)
         part.text.append(body.text)
         part.tokens += body.tokens
         if part.timer is None:
@@ -248,14 +253,14 @@ class Journal:
         known = self._states.get(event.conversation)
         if known is not None and known.last_seq == event.seq - 1:
             self._states[event.conversation] = fold(known, event)
-        part = self._open.get(event.conversation)
+        part = self._open.get((event.conversation, event.run))
         if part is not None and (
             (isinstance(event.body, ev.PartEnd) and event.body.part == part.part)
-            or isinstance(event.body, ev.TurnEnd)
+            or isinstance(event.body, ev.TurnEnd | ev.LaneEnd)
         ):
             if part.timer is not None:
                 part.timer.cancel()
-            del self._open[event.conversation]
+            del self._open[event.conversation, event.run]
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -273,7 +278,7 @@ class Journal:
         )
 
     def events(self, conversation: str) -> tuple[Event, ...]:
-        """Everything stored, in order; an open part ends it as a ``PartSnapshot``."""
+        """Everything stored, in order; open parts end it as ``PartSnapshot``s."""
         found = self._stored(conversation, 0)
         if not found:
             raise _no_conversation(conversation)
@@ -303,11 +308,11 @@ class Journal:
         ]
 
     def _snapshots(self, conversation: str) -> list[Event]:
-        """The open part: from memory if it is ours, else as another process stored it."""
-        mine = self._open.get(conversation)
-        if mine is not None:
-            body = mine.snapshot()
-            return [Event(0, self._clock(), conversation, body, mine.run, mine.span)]
+        """The open parts: from memory if they are ours, else as another process stored them."""
+        mine = [part for (owner, _), part in self._open.items() if owner == conversation]
+        if mine:
+            at = self._clock()
+            return [Event(0, at, conversation, p.snapshot(), p.run, p.span) for p in mine]
         rows = self._database.rows(
             "SELECT at, run, span, body FROM open_parts WHERE conversation = ?", (conversation,)
         )
@@ -331,7 +336,7 @@ class Journal:
 
     def close(self) -> None:
         """Store the open parts and what could not be stored before, as far as it can be."""
-        for conversation, part in list(self._open.items()):
+        for (conversation, _), part in list(self._open.items()):
             if part.timer is not None:
                 part.timer.cancel()
             self._save_part(conversation, part)

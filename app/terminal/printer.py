@@ -48,9 +48,16 @@ class TextPrinter:
         self._dim, self._plain = ("\x1b[2m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
         self._live = sys.stdout.isatty()
         self._kind: ev.PartKind | None = None
+        self._lanes: dict[str, int] = {}
 
     def event(self, event: Event) -> None:
+        number = self._lanes.get(event.run)
+        if number is not None:
+            self._of_lane(number, event.body)
+            return
         match event.body:
+            case ev.LaneBegin(lane=lane, number=begun):
+                self._lanes[lane] = begun
             case ev.PartBegin(kind=kind):
                 self._kind = kind
             case ev.PartDelta(text=text):
@@ -67,6 +74,23 @@ class TextPrinter:
                 words = remark(body)
                 if words:
                     self.note(f"- {words[1]}")
+
+    def _of_lane(self, number: int, body: ev.Body) -> None:
+        """Lines of lanes alternate, so what is being written is not shown, only what came of it."""
+        match body:
+            case ev.ToolProposed(name=name, arguments=arguments):
+                self._lane_says(number, f"> {name} {arguments}")
+            case ev.LaneEnd(status=status, answer=answer, message=message):
+                self._lane_says(number, f"{status}: {answer or message}")
+            case ev.ToolEnded(status=status, result=result) if status != "ok":
+                self._lane_says(number, result)
+            case _:
+                words = remark(body)
+                if words:
+                    self._lane_says(number, f"- {words[1]}")
+
+    def _lane_says(self, number: int, text: str) -> None:
+        self.note(f"[{number}] {' '.join(text[:400].split())[:160]}")
 
     def note(self, text: str) -> None:
         print(f"{self._dim}{text}{self._plain}", file=sys.stderr, flush=True)

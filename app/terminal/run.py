@@ -35,7 +35,11 @@ _STATUS_CODES: dict[ev.TurnStatus, int] = {
 
 
 class RunSummary(msgspec.Struct, frozen=True, tag_field="type", tag="run_summary"):
-    """The last line of ``--json``. Token counts are sums over the steps."""
+    """The last line of ``--json``. Token counts are sums over the steps, those of lanes included.
+
+    ``lanes`` came to an answer, of which ``agreeing`` say what the final one says; None: nobody
+    said how many. Without lanes both are 0.
+    """
 
     status: Literal["answered", "stopped", "failed", "budget", "running"]
     answer: str
@@ -50,6 +54,8 @@ class RunSummary(msgspec.Struct, frozen=True, tag_field="type", tag="run_summary
     wall_s: float
     conversation: str
     turn: str
+    lanes: int = 0
+    agreeing: int | None = 0
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -71,16 +77,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 def summary(conversation: str, turn: Turn, wall_s: float) -> RunSummary:
     """What a turn came to."""
-    calls = [step.call for step in turn.steps if step.call is not None]
+    steps = [step for one in (turn, *turn.lanes) for step in one.steps]
+    calls = [step.call for step in steps if step.call is not None]
     usages = [call.usage for call in calls]
     cached = sum(usage.prompt_tokens_details.cached_tokens for usage in usages)
     prompt = sum(usage.prompt_tokens for usage in usages)
+    agreed = turn.agreement
+    told = agreed is not None and agreed.by != "nobody"
     completion = sum(usage.completion_tokens for usage in usages)
     return RunSummary(
         status=turn.status,
         answer=turn.answer,
-        steps=len(turn.steps),
-        tool_calls=sum(len(step.tools) for step in turn.steps),
+        steps=len(steps),
+        tool_calls=sum(len(step.tools) for step in steps),
         prompt_tokens=prompt,
         completion_tokens=completion,
         reasoning_tokens=sum(u.completion_tokens_details.reasoning_tokens for u in usages),
@@ -90,6 +99,8 @@ def summary(conversation: str, turn: Turn, wall_s: float) -> RunSummary:
         wall_s=round(wall_s, 3),
         conversation=conversation,
         turn=turn.id,
+        lanes=sum(bool(lane.answer) for lane in turn.lanes),
+        agreeing=len(agreed.agree) if agreed and told else (None if turn.lanes else 0),
     )
 
 
@@ -154,7 +165,9 @@ def _follow(
             return
         if watched and isinstance(body, ev.ApprovalAsked):
             decision, reason = _approve(body)
-            core.decide(conversation, body.call, decision, reason).result()
+            # Lanes number their calls alike; theirs are named by lane and call.
+            call = body.call if event.run == turn else f"{event.run}/{body.call}"
+            core.decide(conversation, call, decision, reason).result()
 
 
 def _drain(events: queue.SimpleQueue[Event], conversation: str, printer: Printer) -> None:
@@ -214,6 +227,7 @@ def _run_settings(stored: RunSettings, arguments: argparse.Namespace) -> RunSett
         "seed": arguments.seed,
         "temperature": arguments.temperature,
         "context": arguments.context,
+        "lanes": arguments.lanes,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     if arguments.tools is not None:

@@ -129,6 +129,66 @@ def test_live_and_stored_fold_agree(
     database.close()
 
 
+LANES = st.lists(
+    st.tuples(st.integers(0, 2), st.sampled_from(["write", "end", "save", "look"])), max_size=30
+)
+
+
+@given(moves=LANES)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_lanes_that_write_side_by_side_are_stored_as_shown(
+    tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[int, str]]
+) -> None:
+    """Also when the process is gone in the middle of several open parts."""
+    database, _ = Database.open(tmp_path_factory.mktemp("j") / "c.db")
+    bus: Bus[Event] = Bus()
+    journal = Journal(database, bus, clock=lambda: 1000.0)
+    heard: list[Event] = []
+    bus.subscribe(heard.append)
+
+    async def write() -> None:
+        begin(journal)
+        for lane in range(3):
+            journal.append(C, ev.LaneBegin(f"l{lane}", lane + 1, lane), "t1")
+            journal.append(C, ev.StepBegin(0), f"l{lane}", f"s{lane}")
+        texts = ["", "", ""]
+        parts = [0, 0, 0]
+        open_ = [False] * 3
+        for lane, move in moves:
+            run, span, part = f"l{lane}", f"s{lane}", f"s{lane}.{parts[lane]}"
+            if move == "write":
+                if not open_[lane]:
+                    journal.append(C, ev.PartBegin(part, "text"), run, span)
+                    open_[lane] = True
+                journal.delta(C, ev.PartDelta(part, f"{lane}", 1), run, span)
+                texts[lane] += f"{lane}"
+            elif move == "end" and open_[lane]:
+                end = ev.PartEnd(part, texts[lane], len(texts[lane]), 0.5)
+                journal.append(C, end, run, span)
+                open_[lane], texts[lane] = False, ""
+                parts[lane] += 1
+            elif move == "save":
+                journal.close()
+                assert same(fold_all(journal.events(C)), fold_all(heard))
+            assert same(journal.state(C), fold_all(heard))
+        journal.close()
+
+    asyncio.run(write())
+    database.close()
+    database, _ = Database.open(database.path)
+    later = Journal(database, Bus(), clock=lambda: 1000.0)
+    assert same(later.state(C), fold_all(heard))
+    later._owner = (1, 0.0)
+    with database.transaction() as connection:
+        connection.execute("UPDATE runs SET process_began = 0")
+    assert later.recover() == (C,)
+    (turn,) = later.state(C).turns
+    assert {lane.status for lane in turn.lanes} <= {"stopped"}
+    assert not any(p.open for lane in turn.lanes for s in lane.steps for p in s.parts)
+    assert database.rows("SELECT * FROM open_parts") == []
+    database.close()
+
+
 async def test_the_open_part_is_stored_in_time(reopen: Open) -> None:
     journal, _, _ = reopen()
     reader, _, _ = reopen()
