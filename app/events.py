@@ -40,6 +40,9 @@ make one answer of those of several lanes.
 """
 
 
+Media = Literal["image/png", "image/jpeg", "text/csv", "text/html"]
+"""What an artefact is."""
+
 PausePlace = Literal["step", "call", "result"]
 GoMode = Literal["go", "step"]
 
@@ -554,7 +557,7 @@ class ArtefactMade(msgspec.Struct, frozen=True, tag="tool.artefact"):
 
     call: str
     blob: str
-    media: Literal["image/png", "image/jpeg", "text/csv", "text/html"]
+    media: Media
     title: str = ""
     size: int = 0
 

@@ -57,6 +57,18 @@ class SearchSettings(msgspec.Struct, frozen=True):
     key: str = ""
 
 
+class SandboxSettings(msgspec.Struct, frozen=True):
+    """What code and commands of tools may use; all of a call's processes together."""
+
+    network: bool = False
+    """With it they reach everything that this machine does, its own services, too."""
+    memory_mib: int = 4096
+    disk_mib: int = 4096
+    processes: int = 256
+    seconds: int = 120
+    """A command of the shell, where it asks for no other time."""
+
+
 class WindowLayout(msgspec.Struct, frozen=True):
     """Qt's own description of the window, base64; empty: the default."""
 
@@ -91,6 +103,7 @@ class Settings(msgspec.Struct, frozen=True):
     """A file in the common ``mcpServers`` form, whose servers are there, too."""
     allow_private: tuple[str, ...] = ()
     """Hosts, addresses and networks on this machine or near it that pages may be opened from."""
+    sandbox: SandboxSettings = SandboxSettings()
     window: WindowLayout = WindowLayout()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 NAMES = (
     "calculator",
     "python",
+    "shell",
     "list_files",
     "read_file",
     "search_files",

@@ -6,7 +6,6 @@ import asyncio
 import codecs
 import contextlib
 import json
-import os
 import secrets
 import signal
 import sys
@@ -15,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import ToolError
-from app.tools import sandbox
-from app.tools.base import Outside, Risk, ToolContext
+from app.tools.artefacts import keep
+from app.tools.base import Level, Outside, Risk, ToolContext
+from app.tools.excerpt import HEAD, Excerpt
+from app.tools.sandbox.process import Confined, size
+from app.tools.sandbox.workplace import Workplace
 from engine.protocol import FunctionSpec, ToolSpec
 
 SECONDS = 60.0
@@ -24,8 +26,8 @@ SECONDS = 60.0
 GRACE = 2.0
 """How long a cell has to answer an interrupt before its process is killed."""
 MOST_KERNELS = 8
-HEAD, TAIL = 40_000, 10_000
-"""Characters of printed text that a result keeps, from its beginning and from its end."""
+_LONGEST_OUTCOME = 32 << 20
+"""Bytes of the line with a cell's error and artefacts."""
 
 _KERNEL = Path(__file__).with_name("python_kernel.py")
 
@@ -41,7 +43,8 @@ class Python:
         FunctionSpec(
             "python",
             "Run Python code and return what it prints and the value of its last expression. "
-            "Variables stay between calls.",
+            "Variables stay between calls. The person is shown figures of matplotlib, and data "
+            "frames and pictures that are the last value or passed to display().",
             {
                 "type": "object",
                 "properties": {"code": {"type": "string"}},
@@ -51,24 +54,33 @@ class Python:
         )
     )
 
-    def __init__(self, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        seconds: float = SECONDS,
+        workplace: Workplace = Workplace(),  # noqa: B008 - frozen
+    ) -> None:
         self._seconds = seconds
+        self._workplace = workplace
         self._kernels: dict[str, _Kernel] = {}
-        self._sandboxed: bool | None = None
+
+    async def level(self) -> Level:
+        return await self._workplace.level()
 
     async def run(
         self, arguments: dict[str, Any], context: ToolContext, output: Callable[[str], None]
     ) -> str:
         kernel = await self._kernel(context)
-        printed = _Excerpt(output)
+        printed = Excerpt(output)
         try:
-            error = await kernel.run(arguments["code"], printed.write, self._seconds)
+            outcome = await kernel.run(arguments["code"], printed.write, self._seconds)
         finally:
             if not kernel.alive:
                 await self.forget(context.conversation)
+        made = await keep(outcome.get("artefacts"), context)
+        error = outcome.get("error")
         if error is not None:
-            raise ToolError("python", error)
-        return printed.text().rstrip("\n") or "(no output)"
+            raise ToolError("python", str(error)[:HEAD])
+        return "\n".join(filter(None, (printed.text().rstrip("\n"), made))) or "(no output)"
 
     async def forget(self, conversation: str) -> None:
         kernel = self._kernels.pop(conversation, None)
@@ -86,9 +98,10 @@ class Python:
             await self.forget(context.conversation)
             kernel = None
         if kernel is None:
-            if self._sandboxed is None:
-                self._sandboxed = await sandbox.available()
-            kernel = await _Kernel.start(context, self._sandboxed)
+            process = await self._workplace.start(
+                (sys.executable, "-I", str(_KERNEL)), context, edits=False, input=True
+            )
+            kernel = _Kernel(process, context.folder)
             while len(self._kernels) >= MOST_KERNELS:
                 await self.forget(next(iter(self._kernels)))
         else:
@@ -100,63 +113,40 @@ class Python:
 class _Kernel:
     """One child process; see ``python_kernel`` for what is said over its pipes."""
 
-    def __init__(self, process: asyncio.subprocess.Process, folder: Path | None) -> None:
+    def __init__(self, process: Confined, folder: Path | None) -> None:
         self._process = process
         self.folder = folder
 
-    @classmethod
-    async def start(cls, context: ToolContext, sandboxed: bool) -> _Kernel:
-        scratch = context.scratch.resolve()
-        folder = context.folder.resolve() if context.folder else None
-        command: tuple[str, ...] = (sys.executable, "-I", str(_KERNEL))
-        if sandboxed:
-            command = sandbox.wrap(command, writable=scratch, readable=folder)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                cwd=folder or scratch,
-                env=sandbox.environment(scratch),
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise ToolError("python", f"Python cannot be started: {error.strerror}") from error
-        return cls(process, context.folder)
-
     @property
     def alive(self) -> bool:
-        return self._process.returncode is None
+        return self._process.alive
 
-    async def run(self, code: str, write: Callable[[str], None], seconds: float) -> str | None:
-        """The error's last line, or None. Raises ToolError when the process is lost.
+    async def run(self, code: str, write: Callable[[str], None], seconds: float) -> dict[str, Any]:
+        """What the cell came to: its error's last line, or None, and artefacts. Raises ToolError
+        when the process is lost.
 
         When the caller is cancelled or the time is over, the cell is interrupted, which keeps its
         variables; if it does not heed that, the process is killed.
         """
         mark = secrets.token_hex(16)
-        cell = asyncio.create_task(self._cell(code, mark, write))
-        try:
-            done, _ = await asyncio.wait({cell}, timeout=seconds)
-            if done:
-                return cell.result()
-            heeded = await self._interrupt(cell)
-        except asyncio.CancelledError:
-            await self._interrupt(cell)
-            raise
+        with self._process.at_work():
+            cell = asyncio.create_task(self._cell(code, mark, write))
+            try:
+                done, _ = await asyncio.wait({cell}, timeout=seconds)
+                if done:
+                    return cell.result()
+                heeded = await self._interrupt(cell)
+            except asyncio.CancelledError:
+                await self._interrupt(cell)
+                raise
         kept = "" if heeded else "; its variables are gone"
         raise ToolError("time", f"the code ran longer than {seconds:g} s and was stopped{kept}")
 
     async def close(self) -> None:
         """Kill the process and all it began."""
-        if self.alive:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        await self._process.wait()
-        self._transport_closed()
+        await self._process.close()
 
-    async def _interrupt(self, cell: asyncio.Task[str | None]) -> bool:
+    async def _interrupt(self, cell: asyncio.Task[dict[str, Any]]) -> bool:
         """Whether the cell ended in time; if not, the process is gone."""
         try:
             await self._send({"interrupt": True})
@@ -171,51 +161,68 @@ class _Kernel:
             cell.exception()
         return False
 
-    async def _cell(self, code: str, mark: str, write: Callable[[str], None]) -> str | None:
+    async def _cell(self, code: str, mark: str, write: Callable[[str], None]) -> dict[str, Any]:
         await self._send({"code": code, "mark": mark})
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         ending = f"\0{mark}\0".encode()
-        stdout = self._process.stdout
+        stdout = self._process.process.stdout
         assert stdout is not None
-        held = b""
+        held, room = b"", self._process.limits.printed
         while chunk := await stdout.read(1 << 16):
             held += chunk
+            room -= len(chunk)
+            if room < 0:
+                await self._process.stop(f"more than {size(self._process.limits.printed)} printed")
+                break
             found = held.find(ending)
             if found >= 0:
                 write(decode(held[:found], final=True))
-                line = held[found + len(ending) :]
-                while not line.endswith(b"\n"):
-                    rest = await stdout.read(1 << 16)
-                    if not rest:
-                        break
-                    line += rest
-                error = json.loads(line.split(b"\n")[0])["error"]
-                return None if error is None else str(error)[:HEAD]
+                outcome = await self._outcome(stdout, held[found + len(ending) :])
+                if outcome is None:
+                    break
+                return outcome
             keep = _before_ending(held, ending)
             write(decode(held[:keep]))
             held = held[keep:]
-        write(decode(held, final=True))
-        raise ToolError("python", f"Python ended {await self._how()}; its variables are gone")
+        if not self._process.overrun:
+            write(decode(held, final=True))
+        raise ToolError("python", f"{await self._how()}; its variables are gone")
+
+    async def _outcome(self, stdout: asyncio.StreamReader, begun: bytes) -> dict[str, Any] | None:
+        """The line after a cell's mark; None: there is none, or it is not one of our kernel's."""
+        taken, total = [begun], len(begun)
+        while b"\n" not in taken[-1]:
+            rest = await stdout.read(1 << 16)
+            total += len(rest)
+            if not rest or total > _LONGEST_OUTCOME:
+                await self._process.stop("an outcome that was too long")
+                return None
+            taken.append(rest)
+        try:
+            outcome = json.loads(b"".join(taken).split(b"\n")[0])
+        except (ValueError, RecursionError):
+            outcome = None
+        if not isinstance(outcome, dict):
+            await self._process.stop("an outcome that makes no sense")
+            return None
+        return outcome
 
     async def _send(self, command: dict[str, Any]) -> None:
-        stdin = self._process.stdin
+        stdin = self._process.process.stdin
         assert stdin is not None
         with contextlib.suppress(ConnectionError):  # it ended, as reading will tell
             stdin.write(json.dumps(command).encode() + b"\n")
             await stdin.drain()
 
     async def _how(self) -> str:
-        code = await self._process.wait()
+        code = await self._process.process.wait()
+        if self._process.overrun:
+            return f"the code came to {self._process.overrun} and was stopped"
         number = -code if code < 0 else code - 128  # bubblewrap reports a signal as a shell does
         with contextlib.suppress(ValueError):
             if number > 0:
-                return f"by signal {signal.Signals(number).name}"
-        return f"with exit code {code}"
-
-    def _transport_closed(self) -> None:
-        stdin = self._process.stdin
-        if stdin is not None:
-            stdin.close()
+                return f"Python ended by signal {signal.Signals(number).name}"
+        return f"Python ended with exit code {code}"
 
 
 def _before_ending(held: bytes, ending: bytes) -> int:
@@ -224,29 +231,3 @@ def _before_ending(held: bytes, ending: bytes) -> int:
     while at >= 0 and not ending.startswith(held[at:]):
         at = held.find(b"\0", at + 1)
     return len(held) if at < 0 else at
-
-
-class _Excerpt:
-    """Printed text: the beginning and the end are kept, everything is passed on."""
-
-    def __init__(self, output: Callable[[str], None]) -> None:
-        self._output = output
-        self._head = ""
-        self._tail = ""
-        self._left_out = 0
-
-    def write(self, text: str) -> None:
-        if not text:
-            return
-        self._output(text)
-        room = HEAD - len(self._head)
-        self._head += text[:room]
-        self._tail += text[room:]
-        if len(self._tail) > TAIL:
-            self._left_out += len(self._tail) - TAIL
-            self._tail = self._tail[-TAIL:]
-
-    def text(self) -> str:
-        if not self._left_out:
-            return self._head + self._tail
-        return f"{self._head}\n({self._left_out} characters left out)\n{self._tail}"

@@ -5,28 +5,34 @@ nothing of the app should be within reach.
 
 Every line on stdin is a JSON object: ``{"code": …, "mark": …}`` runs a cell,
 ``{"interrupt": true}`` raises KeyboardInterrupt in the running one. What a cell prints goes to
-stdout as it is. Its end is ``\\0MARK\\0``, a JSON object ``{"error": …}`` and a line feed, where
-the mark is the caller's secret of this cell.
+stdout as it is. Its end is ``\\0MARK\\0``, a JSON object ``{"error": …, "artefacts": […]}`` and a
+line feed, where the mark is the caller's secret of this cell. An artefact is ``{"media": …,
+"title": …, "data": base64}``.
+
+Pictures and tables are recognised by what notebooks recognise them by (``_repr_png_`` and the
+like), so that no library needs to be there.
 """
 
 from __future__ import annotations
 
 import ast
+import base64
 import contextlib
-import ctypes
+import io
 import json
 import os
 import queue
-import resource
 import signal
 import sys
 import threading
 import types
 from typing import Any
 
-MEMORY = 4 << 30
-FILE_SIZE = 256 << 20
-_PR_SET_PDEATHSIG = 1
+_MOST_ARTEFACTS = 16
+_LARGEST = 8 << 20
+_MOST_BYTES = 20 << 20
+_ROWS = 10_000
+"""Of a table."""
 
 
 def main() -> None:
@@ -34,7 +40,6 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(1, 2)
-    _limit()
     cells: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     running = threading.Event()
 
@@ -58,17 +63,20 @@ def main() -> None:
     threading.Thread(target=read, daemon=True).start()
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
+    shown = _Shown()
+    module.__dict__["display"] = shown.display
     while True:
         cell = cells.get()
-        error = _run(cell["code"], module.__dict__, running)
+        error = _run(cell["code"], module.__dict__, running, shown)
         with contextlib.suppress(Exception):
             sys.stdout.flush()
-        ending = f"\0{cell['mark']}\0{json.dumps({'error': error})}\n".encode()
+        outcome = {"error": error, "artefacts": shown.take()}
+        ending = f"\0{cell['mark']}\0{json.dumps(outcome)}\n".encode()
         while ending:
             ending = ending[os.write(1, ending) :]
 
 
-def _run(code: str, names: dict[str, Any], running: threading.Event) -> str | None:
+def _run(code: str, names: dict[str, Any], running: threading.Event, shown: _Shown) -> str | None:
     """Run a cell as a notebook does: the last expression's value is shown. Its error, if any."""
     if sys.stdin.closed:  # exit() does that
         sys.stdin = open(os.devnull)  # noqa: SIM115
@@ -83,6 +91,8 @@ def _run(code: str, names: dict[str, Any], running: threading.Event) -> str | No
                 if value is not None:
                     names["_"] = value
                     print(repr(value))
+                    shown.add(value)
+            shown.add_figures()
         finally:
             running.clear()
     except BaseException as error:
@@ -94,18 +104,81 @@ def _run(code: str, names: dict[str, Any], running: threading.Event) -> str | No
     return None
 
 
-def _limit() -> None:
-    """Die with the app's thread; no core files; bounded memory and files."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    for what, most in (
-        (resource.RLIMIT_AS, MEMORY),
-        (resource.RLIMIT_FSIZE, FILE_SIZE),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(what, (most, most))
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing too much is an OSError, not the end
+class _Shown:
+    """What the running cell made for the eye."""
+
+    def __init__(self) -> None:
+        self._made: list[dict[str, str]] = []
+        self._room = _MOST_BYTES
+
+    def take(self) -> list[dict[str, str]]:
+        made, self._made, self._room = self._made, [], _MOST_BYTES
+        return made
+
+    def display(self, *values: object) -> None:
+        """Show values, as notebooks do."""
+        for value in values:
+            if not self.add(value):
+                print(repr(value))
+
+    def add(self, value: object) -> bool:
+        """Whether there is something to see in it."""
+        if isinstance(value, type):
+            return False
+        title = type(value).__name__
+        for media, method in (("image/png", "_repr_png_"), ("image/jpeg", "_repr_jpeg_")):
+            picture = _asked(value, method)
+            if isinstance(picture, str):
+                with contextlib.suppress(ValueError):
+                    picture = base64.b64decode(picture)
+            if isinstance(picture, bytes):
+                return self._keep(media, title, picture)
+        table = _as_csv(value)
+        if table is not None:
+            return self._keep("text/csv", title, table.encode())
+        html = _asked(value, "_repr_html_")
+        if isinstance(html, str):
+            return self._keep("text/html", title, html.encode())
+        return False
+
+    def add_figures(self) -> None:
+        """The open figures of matplotlib, which are closed then."""
+        pyplot = sys.modules.get("matplotlib.pyplot")
+        if pyplot is None:
+            return
+        for number in pyplot.get_fignums():
+            picture, figure = io.BytesIO(), pyplot.figure(number)
+            figure.savefig(picture, format="png", bbox_inches="tight")
+            self._keep("image/png", figure.get_label() or f"Figure {number}", picture.getvalue())
+        pyplot.close("all")
+
+    def _keep(self, media: str, title: str, data: bytes) -> bool:
+        fits = len(data) <= min(_LARGEST, self._room) and len(self._made) < _MOST_ARTEFACTS
+        if not fits:
+            print(f"({media} left out: too large, or too many)")
+            return True
+        self._room -= len(data)
+        text = base64.b64encode(data).decode()
+        self._made.append({"media": media, "title": str(title), "data": text})
+        return True
+
+
+def _asked(value: object, method: str) -> object:
+    with contextlib.suppress(Exception):
+        found = getattr(value, method)()
+        return found[0] if isinstance(found, tuple) else found
+    return None
+
+
+def _as_csv(value: Any) -> str | None:
+    """Of a data frame, by its methods."""
+    with contextlib.suppress(Exception):
+        if hasattr(value, "_repr_html_") and hasattr(value, "columns"):
+            if hasattr(value, "to_csv"):
+                return str(value.head(_ROWS).to_csv())
+            if hasattr(value, "write_csv"):
+                return str(value.head(_ROWS).write_csv())
+    return None
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from app.tools.base import Tool
 from app.tools.calculator import Calculator
 from app.tools.files import ListFiles, ReadFile, SearchFiles
 from app.tools.python import Python
+from app.tools.sandbox.workplace import Workplace
+from app.tools.shell import Shell
 from app.tools.web.browse import FindInPage, NextPage, OpenPage, Shelf
 from app.tools.web.search import WebSearch
 from engine.protocol import ToolSpec
@@ -30,9 +32,12 @@ class Toolbox:
         """``settings``: asked at each call, so that a change is in force at once."""
         self._hub = Hub(settings, paths.logs)
         shelf = Shelf(settings, paths.index)
+        ours = (paths.data, paths.config, paths.logs)
+        workplace = Workplace(lambda: settings().sandbox, ours)
         tools: tuple[Tool, ...] = (
             Calculator(),
-            Python(),
+            Python(workplace=workplace),
+            Shell(workplace),
             ListFiles(),
             ReadFile(),
             SearchFiles(),

@@ -15,6 +15,7 @@ from ui.chat.row_base import Card, button, line
 _TOOLS = {
     "calculator": "Calculator",
     "python": "Python (asks before it runs)",
+    "shell": "Shell (asks before it runs)",
     "list_files": "List files",
     "read_file": "Read files",
     "search_files": "Search files",

@@ -15,7 +15,8 @@ import pytest
 from app.errors import ToolError
 from app.tools import sandbox
 from app.tools.base import ToolContext
-from app.tools.python import HEAD, TAIL, Python
+from app.tools.excerpt import HEAD, TAIL
+from app.tools.python import Python
 
 
 @pytest.fixture
