@@ -43,6 +43,8 @@ from ui.widgets.banner import Banner, BannerColumn
 _COLUMN = 780
 """Width of the chat's column, which the composer keeps to."""
 _DOCK = 460
+_NARROW = 940
+"""Width from which there is room for the list, the chat and a dock."""
 _SAVED_STATE = 1
 """Raised when docks change so that an old layout no longer fits."""
 
@@ -86,6 +88,7 @@ class MainWindow(QMainWindow):
 
     def _lay_out(self) -> None:
         middle = QWidget()
+        middle.setMinimumWidth(340)
         column = QVBoxLayout(middle)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
@@ -179,9 +182,12 @@ class MainWindow(QMainWindow):
         chat.edited.connect(lambda turn, text: self._command(core.edit, turn, text))
         chat.branchSelected.connect(lambda turn: self._command(core.select, turn))
         chat.resumeAsked.connect(lambda turn: self._command(core.resume, turn))
+        chat.laneStopped.connect(lambda lane: self._command(core.stop_lane, lane))
+        self.composer.queued.connect(lambda text: self._command(core.queue_message, text))
         chat.restartEngineAsked.connect(self._restart_engine)
         chat.examplePicked.connect(self.send)
         chat.selected.connect(self._inspect)
+        chat.glanced.connect(self._follow_in_trace)
         self.trace.selected.connect(chat.reveal)
         self.engine.restart_asked.connect(self._restart_engine)
         self.engine.stop_asked.connect(lambda: bridge.then(core.stop_engine()))
@@ -352,8 +358,7 @@ class MainWindow(QMainWindow):
             self.engine.set_log(self._core.engine_log())
 
     def _open_log(self) -> None:
-        self._engine_dock.show()
-        self._engine_dock.raise_()
+        self._show_dock(self._engine_dock)
         self.engine.show_log()
 
     def _trace_shown(self) -> None:
@@ -362,14 +367,25 @@ class MainWindow(QMainWindow):
 
     def _inspect(self, key: str) -> None:
         """Show what was clicked in the trace."""
-        self._trace_dock.show()
-        self._trace_dock.raise_()
+        self._show_dock(self._trace_dock)
         self.trace.reveal(key)
 
+    def _follow_in_trace(self, key: str) -> None:
+        if self._trace_dock.isVisible():
+            self.trace.reveal(key)
+
     def _toggle(self, dock: QDockWidget) -> None:
-        dock.setVisible(dock.isHidden())
-        if not dock.isHidden():
-            dock.raise_()
+        if dock.isHidden():
+            self._show_dock(dock)
+        else:
+            dock.hide()
+
+    def _show_dock(self, dock: QDockWidget) -> None:
+        """Beside the chat; where there is no room for both, the list of conversations gives way."""
+        if dock.isHidden() and self.width() < _NARROW:
+            self.sidebar.hide()
+        dock.show()
+        dock.raise_()
 
     def show_notices(self) -> None:
         """What the core put right on its own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from PySide6.QtCore import QObject, Qt, Signal
@@ -10,6 +11,7 @@ from PySide6.QtGui import QColor, QFont, QFontDatabase, QGuiApplication, QPalett
 from PySide6.QtWidgets import QApplication
 
 Choice = Literal["system", "light", "dark"]
+_ICONS = Path(__file__).parents[1] / "resources" / "icons"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,11 @@ class ThemeSource(QObject):
         self.changed.emit(theme)
 
 
+def _arrow(dark: bool) -> str:
+    """The picture of a drop-down's arrow, as a style sheet names files."""
+    return (_ICONS / f"arrow-down-{'dark' if dark else 'light'}.svg").as_posix()
+
+
 def _scaled(font: QFont, factor: float) -> QFont:
     font.setPointSizeF(max(font.pointSizeF() * factor, 7.0))
     return font
@@ -205,9 +212,18 @@ QPushButton[role="quiet"]:hover, QToolButton[role="quiet"]:hover {{
   background: {t.selection}; color: {t.text}; }}
 QPushButton[role="quiet"]:focus, QToolButton[role="quiet"]:focus {{ border: 1px solid {t.accent}; }}
 QToolButton::menu-indicator {{ image: none; width: 0; }}
+QToolButton[popupMode="1"] {{ padding-right: 18px; }}
+QToolButton::menu-button {{ border: 0; background: transparent; width: 18px; }}
+QToolButton::menu-arrow {{ image: url({_arrow(t.dark)}); width: 10px; height: 10px; }}
 QLineEdit, QPlainTextEdit, QTextEdit, QComboBox {{
   background: {t.surface}; color: {t.text}; border: 1px solid {t.border}; border-radius: 6px;
   padding: 4px 6px; selection-background-color: {t.selection}; selection-color: {t.text}; }}
+QComboBox {{ padding-right: 2px; }}
+QComboBox::drop-down {{ border: 0; background: transparent; width: 20px; }}
+QComboBox::down-arrow {{ image: url({_arrow(t.dark)}); width: 10px; height: 10px; }}
+QComboBox QAbstractItemView {{ background: {t.raised}; color: {t.text};
+  border: 1px solid {t.border}; selection-background-color: {t.selection};
+  selection-color: {t.text}; }}
 QLineEdit:focus, QPlainTextEdit:focus, QTextEdit:focus, QComboBox:focus {{
   border: 1px solid {t.accent}; }}
 QTextBrowser[role="block"], QPlainTextEdit[role="plain"] {{
@@ -230,6 +246,13 @@ QFrame[role="trouble"] {{ background: {t.surface}; border: 1px solid {t.bad};
   border-radius: {t.radius}px; }}
 QFrame[role="note"] {{ background: {t.surface}; border: 1px solid {t.warn};
   border-radius: {t.radius}px; }}
+QFrame[role="lane"] {{ background: {t.surface}; border: 1px solid {t.border};
+  border-radius: 6px; }}
+QFrame[role="lane"]:hover, QFrame[role="lane"]:focus {{ border: 1px solid {t.accent}; }}
+QLabel[role="accent"] {{ color: {t.accent}; }}
+QLabel[role="badge-good"], QLabel[role="badge-warn"] {{ border: 1px solid {t.good};
+  border-radius: 8px; padding: 1px 8px; color: {t.good}; }}
+QLabel[role="badge-warn"] {{ border-color: {t.warn}; color: {t.warn}; }}
 QFrame[role="line"] {{ background: {t.border}; border: 0; }}
 QListView, QTreeView {{ background: {t.window}; border: 0; }}
 QListView::item, QTreeView::item {{ padding: 4px 4px; color: {t.text}; }}

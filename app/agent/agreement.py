@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 
 from app import events as ev
@@ -17,6 +17,7 @@ _STATED = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _LABEL = re.compile(r"^[\s>*_#-]*agreeing trajectories?[\s*_]*:[\s*_]*(.*?)[\s*_.]*$", re.I | re.M)
+_BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _MARKS = re.compile(r"[*_`$]|\\[()\[\]]")
 
 
@@ -89,10 +90,9 @@ def compare(answers: Mapping[int, str], final: str) -> ev.LanesCompared:
     groups = groups_of(answers)
     of = len(answers)
     if groups:
-        mine = core_of(answer) or normal(answer)
-        for group in groups:
-            if group.answer == mine or _says(mine, group.answer, groups):
-                return ev.LanesCompared(group.lanes, of, "answers", groups)
+        group = _chosen(answer, said or (), groups)
+        if group is not None:
+            return ev.LanesCompared(group.lanes, of, "answers", groups)
         if said is None:
             return ev.LanesCompared((), of, "answers", groups)
     if said is None:
@@ -100,11 +100,26 @@ def compare(answers: Mapping[int, str], final: str) -> ev.LanesCompared:
     return ev.LanesCompared(said, of, "model", groups)
 
 
-def _says(text: str, answer: str, groups: Sequence[ev.LaneGroup]) -> bool:
-    """Whether a longer final answer names this one of the short answers, and none of the others."""
+def _chosen(
+    answer: str, said: Sequence[int], groups: Sequence[ev.LaneGroup]
+) -> ev.LaneGroup | None:
+    """The group that the final answer sides with: it gives that answer, names no other, makes only
+    that one bold, or the model's verdict lies within it.
+    """
+    mine = core_of(answer) or normal(answer)
+    bold = {normal(found) for found in _BOLD.findall(answer)}
+    tests: list[Callable[[ev.LaneGroup], bool]] = [
+        lambda group: group.answer == mine,
+        lambda group: _named(group.answer, mine),
+        lambda group: group.answer in bold,
+        lambda group: bool(said) and set(said) <= set(group.lanes),
+    ]
+    for test in tests:
+        found = [group for group in groups if test(group)]
+        if len(found) == 1:
+            return found[0]
+    return None
 
-    def named(one: str) -> bool:
-        return re.search(rf"(?<![\w.]){re.escape(one)}(?![\w]|\.\d)", text) is not None
 
-    others = [g.answer for g in groups if g.answer != answer]
-    return named(answer) and not any(named(one) for one in others)
+def _named(answer: str, text: str) -> bool:
+    return re.search(rf"(?<![\w.]){re.escape(answer)}(?![\w]|\.\d)", text) is not None

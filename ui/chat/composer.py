@@ -30,7 +30,9 @@ _EFFORTS = {
     "deep": "Deep",
     "exam": "Exam",
     "search": "Search",
+    "heavy": "Heavy",
 }
+_LANES = (2, 3, 4, 6, 8, 12, 16)
 
 
 class Editor(QPlainTextEdit):
@@ -68,10 +70,12 @@ class Editor(QPlainTextEdit):
 
 
 class Composer(Card):
-    """Signals: ``sent(text)``, ``stopped``, ``stopped_after_step``, ``folder_chosen(path)``,
-    ``folder_wanted``, ``settings_changed(RunSettings)``."""
+    """Signals: ``sent(text)``, ``queued(text)`` while a run goes on, ``stopped``,
+    ``stopped_after_step``, ``folder_chosen(path)``, ``folder_wanted``,
+    ``settings_changed(RunSettings)``."""
 
     sent = Signal(str)
+    queued = Signal(str)
     stopped = Signal()
     stopped_after_step = Signal()
     folder_chosen = Signal(str)
@@ -105,12 +109,22 @@ class Composer(Card):
         self._folder.clicked.connect(self.folder_wanted)
         self._tools = self._tools_button()
         self._effort = self._effort_box()
+        self._lanes = self._lanes_box()
         self._stop = self._stop_button()
         self._send = button(self.tr("Send"), "send", self.tr("Send (Enter)"), "primary")
         self._send.clicked.connect(self.submit)
         self.column.addWidget(self.editor)
         self.column.addLayout(
-            line(self._folder, self._tools, self._effort, None, self._stop, self._send, spacing=4)
+            line(
+                self._folder,
+                self._tools,
+                self._effort,
+                self._lanes,
+                None,
+                self._stop,
+                self._send,
+                spacing=4,
+            )
         )
         self.set_folder("")
         self._show_state()
@@ -129,7 +143,7 @@ class Composer(Card):
         self.editor.setPlainText(self._drafts.pop(conversation, ""))
 
     def set_running(self, running: bool, stopping: bool = False) -> None:
-        """While a run goes on there is a stop button, and sending waits."""
+        """While a run goes on there is a stop button, and what is sent waits for the next step."""
         self._running = running
         self._stop.setText(self.tr("Stopping…") if stopping else self.tr("Stop"))
         self._show_state()
@@ -148,9 +162,9 @@ class Composer(Card):
     def submit(self) -> None:
         """Send what is written."""
         text = self.editor.toPlainText().strip()
-        if text and not self._running:
+        if text:
             self.editor.clear()
-            self.sent.emit(text)
+            (self.queued if self._running else self.sent).emit(text)
 
     def write(self, text: str) -> None:
         """Put text into the editor and the cursor behind it."""
@@ -170,9 +184,18 @@ class Composer(Card):
             self.folder_chosen.emit(folder)
 
     def _show_state(self) -> None:
+        written = bool(self.editor.toPlainText().strip())
         self._stop.setVisible(self._running)
-        self._send.setVisible(not self._running)
-        self._send.setEnabled(bool(self.editor.toPlainText().strip()))
+        self._send.setVisible(written or not self._running)
+        self._send.setEnabled(written)
+        queue = self.tr("The model hears it before its next step (Enter)")
+        self._send.setText(self.tr("Queue") if self._running else self.tr("Send"))
+        self._send.setToolTip(queue if self._running else self.tr("Send (Enter)"))
+        self.editor.setPlaceholderText(
+            self.tr("Say something for the next step… (Enter queues)")
+            if self._running
+            else self.tr("Ask something… (Enter sends)")
+        )
 
     def _tools_button(self) -> QToolButton:
         made = QToolButton()
@@ -216,10 +239,23 @@ class Composer(Card):
         made.currentIndexChanged.connect(lambda _: self._change(effort=made.currentData()))
         return made
 
+    def _lanes_box(self) -> QComboBox:
+        made = QComboBox()
+        made.setObjectName("lanes")
+        made.setAccessibleName(self.tr("Lanes"))
+        made.setToolTip(self.tr("How many trajectories work on it side by side"))
+        for count in sorted({*_LANES, max(self._settings.lanes, 2)}):
+            made.addItem(f"×{count}", count)
+        made.setCurrentIndex(made.findData(max(self._settings.lanes, 2)))
+        made.currentIndexChanged.connect(lambda _: self._change(lanes=made.currentData()))
+        made.setVisible(self._settings.effort == "heavy")
+        return made
+
     def _change(self, **values: object) -> None:
         import msgspec
 
         self._settings = msgspec.structs.replace(self._settings, **values)
+        self._lanes.setVisible(self._settings.effort == "heavy")
         self.settings_changed.emit(self._settings)
 
     def _stop_button(self) -> QToolButton:

@@ -375,7 +375,12 @@ class FooterWidget(RowWidget):
         assert isinstance(row, FooterRow)
         self._row = row
         self._copy.setEnabled(bool(row.answer))
-        self._summary.setText(row.summary)
+        self._summary.setToolTip(row.summary)
+        room = max(
+            self.width() - self._copy.sizeHint().width() - self._again.sizeHint().width(), 60
+        )
+        end = Qt.TextElideMode.ElideRight
+        self._summary.setText(self._summary.fontMetrics().elidedText(row.summary, end, room - 12))
 
     def height_at(self, width: int) -> int:
         return natural_height(self)

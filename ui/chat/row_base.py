@@ -13,7 +13,7 @@ class ChatActions(QObject):
     """Everything a row can ask for. Signals: ``decided(call, decision, reason)``,
     ``regenerate(turn)``, ``edited(turn, text)``, ``branch_selected(turn)``,
     ``resume_asked(turn)``, ``restart_engine_asked()``, ``selected(key)``, ``toggled(key, open)``,
-    ``resized(key)``.
+    ``resized(key)``, ``lane_stopped(lane)``.
     """
 
     decided = Signal(str, str, str)
@@ -25,6 +25,7 @@ class ChatActions(QObject):
     selected = Signal(str)
     toggled = Signal(str, bool)
     resized = Signal(str)
+    lane_stopped = Signal(str)
 
 
 class RowWidget(QWidget):

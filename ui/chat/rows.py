@@ -6,8 +6,9 @@ states share structure, so identity tells.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from app.agent.agreement import verdict_of
 from app.state import ConversationState, Part, Remark, Step, ToolRun, Turn
 from ui.chat.blocks import Block, split_blocks
 
@@ -42,6 +43,14 @@ class TextRow:
     key: str
     part: str
     block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class LanesRow:
+    """The lanes of a heavy run."""
+
+    key: str
+    turn: Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +94,17 @@ class RemarkRow:
     remark: Remark
 
 
-Row = RemarkRow | UserRow | WaitRow | ReasoningRow | TextRow | ToolRow | TroubleRow | FooterRow
+Row = (
+    RemarkRow
+    | UserRow
+    | WaitRow
+    | ReasoningRow
+    | TextRow
+    | LanesRow
+    | ToolRow
+    | TroubleRow
+    | FooterRow
+)
 
 
 class RowSource:
@@ -101,6 +120,7 @@ class RowSource:
         for turn in state.path():
             siblings = tuple(t.id for t in state.siblings(turn))
             rows.append(UserRow(f"{turn.id}/user", turn, siblings))
+            rows += _lanes(turn)
             for step in turn.steps:
                 known = self._steps.get(step.span)
                 if known is None or known[0] is not step:
@@ -108,9 +128,12 @@ class RowSource:
                 if turn.status == "running" or not any(isinstance(r, WaitRow) for r in known[1]):
                     rows += known[1]
                 kept[step.span] = known
-            if turn.status == "running" and not turn.steps:
+            if turn.status == "running" and not turn.steps and not turn.lanes:
                 rows.append(WaitRow(f"{turn.id}/wait", 0, 0, None))
             rows += [RemarkRow(f"{turn.id}/{i}", r) for i, r in enumerate(turn.remarks)]
+            if turn.lanes and turn.answer and not any(s.parts for s in turn.steps):
+                # A single answer is taken as it is, without a step that says it again.
+                rows += _blocks(f"{turn.id}/answer", turn.answer)
             rows += _ending(turn)
         self._steps = kept
         return rows
@@ -127,10 +150,8 @@ def _step_rows(step: Step, running: bool) -> tuple[Row, ...]:
         if part.kind == "reasoning":
             rows.append(ReasoningRow(part.id, part))
         elif part.kind == "text":
-            rows += [
-                TextRow(f"{part.id}/{i}", part.id, block)
-                for i, block in enumerate(split_blocks(part.text))
-            ]
+            judged = step.purpose == "aggregate"
+            rows += _blocks(part.id, verdict_of(part.text, ())[0] if judged else part.text)
         else:
             rows.append(ToolRow(part.call or part.id, part, runs.pop(part.call, None)))
     rows += [ToolRow(run.call, None, run) for run in runs.values()]
@@ -143,10 +164,30 @@ def _step_rows(step: Step, running: bool) -> tuple[Row, ...]:
     return tuple(rows)
 
 
+def _blocks(part: str, text: str) -> list[Row]:
+    return [TextRow(f"{part}/{i}", part, block) for i, block in enumerate(split_blocks(text))]
+
+
+def _lanes(turn: Turn) -> list[Row]:
+    """The lanes, and what they ask a person."""
+    if not turn.lanes:
+        return []
+    rows: list[Row] = [LanesRow(f"{turn.id}/lanes", turn)]
+    for lane in turn.lanes:
+        for run in lane.steps[-1].tools if lane.steps else ():
+            if run.waiting and lane.status == "running":
+                address = f"{lane.id}/{run.call}"
+                asked = replace(run, call=address, asked=f"Lane {lane.number}: {run.asked}")
+                rows.append(ToolRow(address, None, asked))
+    return rows
+
+
 def _in_order(step: Step) -> list[tuple[str, Part | Remark]]:
     """Parts and remarks of a step by their times."""
     items: list[tuple[float, str, Part | Remark]] = [
-        (remark.at, f"{step.span}/remark{i}", remark) for i, remark in enumerate(step.remarks)
+        (remark.at, f"{step.span}/remark{i}", remark)
+        for i, remark in enumerate(step.remarks)
+        if remark.code != "lanes"  # stands with the lanes themselves
     ]
     # What a broken attempt wrote is in the trace.
     items += [(part.began, part.id, part) for part in step.parts if not part.discarded]
@@ -200,9 +241,10 @@ def _answer(turn: Turn) -> str:
 
 
 def _summary(turn: Turn) -> str:
-    steps = len(turn.steps)
-    calls = sum(len(s.tools) for s in turn.steps)
-    tokens = sum(s.call.usage.completion_tokens for s in turn.steps if s.call)
+    taken = [step for one in (turn, *turn.lanes) for step in one.steps]
+    steps = len(taken)
+    calls = sum(len(s.tools) for s in taken)
+    tokens = sum(s.call.usage.completion_tokens for s in taken if s.call)
     parts = [f"{steps} step{'s' * (steps != 1)}"]
     if calls:
         parts.append(f"{calls} tool call{'s' * (calls != 1)}")

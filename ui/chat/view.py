@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QStackedLayout, QVBoxLayout, QWidget
 from app.engines.view import EngineView
 from app.state import ConversationState
 from ui.chat.first_page import FirstPage
+from ui.chat.lanes import LanesWidget
 from ui.chat.message_rows import (
     CodeWidget,
     FooterWidget,
@@ -21,6 +22,7 @@ from ui.chat.message_rows import (
 from ui.chat.row_base import ChatActions, RowWidget, button
 from ui.chat.rows import (
     FooterRow,
+    LanesRow,
     ReasoningRow,
     RemarkRow,
     Row,
@@ -42,6 +44,7 @@ _WIDGETS: dict[str, type[RowWidget]] = {
     "reasoning": ReasoningWidget,
     "text": TextWidget,
     "code": CodeWidget,
+    "lanes": LanesWidget,
     "tool": ToolWidget,
     "trouble": TroubleWidget,
     "footer": FooterWidget,
@@ -59,7 +62,11 @@ class ChatView(QWidget):
     resumeAsked = Signal(str)
     restartEngineAsked = Signal()
     selected = Signal(str)
+    """Somebody wants to see it in the trace."""
+    glanced = Signal(str)
+    """It was opened or closed; the trace may follow where it is shown."""
     examplePicked = Signal(str)
+    laneStopped = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -157,6 +164,7 @@ class ChatView(QWidget):
         actions.resume_asked.connect(self.resumeAsked)
         actions.restart_engine_asked.connect(self.restartEngineAsked)
         actions.selected.connect(self.selected)
+        actions.lane_stopped.connect(self.laneStopped)
         actions.toggled.connect(self._toggle)
         actions.resized.connect(lambda key: self._list.resized(key))
         return actions
@@ -173,13 +181,15 @@ class ChatView(QWidget):
             return chosen
         if isinstance(row, ReasoningRow):
             return row.part.open
+        if isinstance(row, LanesRow):
+            return row.turn.status == "running" and not row.turn.steps
         if isinstance(row, ToolRow):
             return row.run is None or row.run.status is None
         return False
 
     def _toggle(self, key: str, opened: bool) -> None:
         self._opened[key] = opened
-        self.selected.emit(key)
+        self.glanced.emit(key)
         self._list.resized(key)
 
 
@@ -195,6 +205,8 @@ def _kind_of(row: Row) -> str:
             return "reasoning"
         case TextRow():
             return "text" if row.block.language is None else "code"
+        case LanesRow():
+            return "lanes"
         case ToolRow():
             return "tool"
         case TroubleRow():

@@ -7,8 +7,9 @@ from typing import Literal
 
 from app.state import ConversationState, ModelCall, Part, Step, ToolRun, Turn
 
-Kind = Literal["turn", "step", "prompt", "reasoning", "text", "tool", "remark"]
+Kind = Literal["turn", "lane", "step", "prompt", "reasoning", "text", "tool", "remark"]
 _LONGEST_NAME = 120
+_PURPOSES = {"conclude": "conclude", "summary": "write notes", "aggregate": "one answer of all"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,9 @@ class NodeSource:
         known = self._turns.get(turn.id)
         if known is not None and known[0] is turn:
             return known[1]
-        steps = tuple(self._step(step, turn.status == "running") for step in turn.steps)
+        running = turn.status == "running"
+        lanes = tuple(self._lane(lane, turn) for lane in turn.lanes)
+        steps = (*lanes, *(self._step(step, running) for step in turn.steps))
         node = Node(
             turn.id,
             "turn",
@@ -61,17 +64,42 @@ class NodeSource:
         self._turns[turn.id] = (turn, node)
         return node
 
-    def _step(self, step: Step, running: bool) -> Node:
+    def _lane(self, lane: Turn, turn: Turn) -> Node:
+        known = self._turns.get(lane.id)
+        if known is not None and known[0] is lane and not lane.lane_end:
+            return known[1]
+        running = lane.status == "running"
+        steps = tuple(self._step(step, running, f"{lane.id}/") for step in lane.steps)
+        agreed = turn.agreement
+        same = agreed is not None and lane.number in agreed.agree
+        state = {"answered": "", "running": ""}.get(lane.status, f" ({lane.status})")
+        said = lane.answer or (lane.lane_end.message if lane.lane_end else "")
+        node = Node(
+            lane.id,
+            "lane",
+            f"Lane {lane.number}{state}{' ✓' * same}" + (f": {_short(said)}" if said else ""),
+            lane.began,
+            max(lane.ended - lane.began, 0.0),
+            running,
+            sum(step.tokens for step in steps),
+            lane.status == "failed",
+            steps,
+        )
+        self._turns[lane.id] = (lane, node)
+        return node
+
+    def _step(self, step: Step, running: bool, lane: str = "") -> Node:
+        """``lane`` goes before the ids of calls, which lanes have in common."""
         known = self._steps.get(step.span)
         live = running and not step.ended
         if known is not None and known[0] is step and known[1].live == live:
             return known[1]
-        node = _step_node(step, live)
+        node = _step_node(step, live, lane)
         self._steps[step.span] = (step, node)
         return node
 
 
-def _step_node(step: Step, live: bool) -> Node:
+def _step_node(step: Step, live: bool, lane: str) -> Node:
     runs = {run.call: run for run in step.tools}
     children: list[Node] = []
     if step.call is not None:
@@ -79,7 +107,7 @@ def _step_node(step: Step, live: bool) -> Node:
     for part in step.parts:
         if part.kind == "tool_call":
             run = None if part.discarded else runs.pop(part.call, None)
-            children.append(_tool(part, run, live))
+            children.append(_tool(part, run, live, lane))
         else:
             name = "Reasoning" if part.kind == "reasoning" else "Answer"
             name += " (discarded)" if part.discarded else ""
@@ -94,14 +122,14 @@ def _step_node(step: Step, live: bool) -> Node:
                     part.tokens,
                 )
             )
-    children += [_tool(None, run, live) for run in runs.values()]
+    children += [_tool(None, run, live, lane) for run in runs.values()]
     children += [
         Node(f"{step.span}/remark{i}", "remark", _short(remark.text), remark.at)
         for i, remark in enumerate(step.remarks)
     ]
     names = [run.name for run in step.tools]
     if step.purpose != "act":
-        names.append({"conclude": "conclude", "summary": "write notes"}[step.purpose])
+        names.append(_PURPOSES[step.purpose])
     what = ", ".join(names) or ("answer" if any(p.kind == "text" for p in step.parts) else "")
     return Node(
         step.span,
@@ -133,11 +161,11 @@ def _prompt(step: Step, call: ModelCall, live: bool) -> Node:
     )
 
 
-def _tool(part: Part | None, run: ToolRun | None, live: bool) -> Node:
+def _tool(part: Part | None, run: ToolRun | None, live: bool, lane: str) -> Node:
     if run is None:
         assert part is not None
         return Node(
-            part.call or part.id,
+            f"{lane}{part.call}" if part.call else part.id,
             "tool",
             f"{part.name or 'Tool call'}: {_short(part.text)}",
             part.began,
@@ -155,7 +183,7 @@ def _tool(part: Part | None, run: ToolRun | None, live: bool) -> Node:
     }
     state = " (waits for you)" if run.waiting else note[run.status]
     return Node(
-        run.call,
+        f"{lane}{run.call}",
         "tool",
         f"{run.name}{state}: {_short(run.arguments)}",
         run.started or run.proposed,

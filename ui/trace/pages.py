@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from app.events import Budget
 from app.state import ModelCall, Step, ToolRun, Turn
 
 
@@ -88,7 +89,8 @@ def settings(turn: Turn | None, call: ModelCall | None) -> str:
         rows += [(name, f"{value}") for name, value in call.sampling]
     rows.append(("Effort", turn.settings.effort))
     rows.append(("Tools", ", ".join(turn.settings.tools) or "none"))
-    budget = msgspec.to_builtins(turn.settings.budget)
+    own = turn.settings.budget == Budget()
+    budget = {} if own else msgspec.to_builtins(turn.settings.budget)
     limits = [f"{value} {name}" for name, value in budget.items() if value]
     rows.append(("Budget", ", ".join(limits) or "the effort's own"))
     rows.append(("Status", turn.status))

@@ -152,16 +152,18 @@ class TraceView(QWidget):
 
     def _find(self, key: str) -> tuple[Turn | None, Step | None, ToolRun | None]:
         """What a key names."""
-        for turn in self._state.path():
+        turns = [one for turn in self._state.path() for one in (turn, *turn.lanes)]
+        for turn in turns:
+            lane = f"{turn.id}/" if turn.number else ""
             if turn.id == key:
                 return turn, None, None
             for step in turn.steps:
                 if key in (step.span, f"{step.span}/prompt"):
                     return turn, step, None
                 for run in step.tools:
-                    if run.call == key:
+                    if f"{lane}{run.call}" == key:
                         return turn, step, run
-                if any(key in (part.id, part.call) for part in step.parts):
+                if any(key in (part.id, f"{lane}{part.call}") for part in step.parts):
                     return turn, step, None
         return None, None, None
 

@@ -356,3 +356,7 @@ def test_groups_and_verdicts() -> None:
     assert compare(short, "After all it comes to 12 apples.\nWhy: a\nb").agree == (1, 3)
     assert compare(short, "It is 12 or 13.\nWho knows").by == "answers"
     assert compare(short, "It is 12 or 13.\nWho knows").agree == ()
+    # So does what it makes bold, and a verdict within one group stands for the whole group.
+    assert compare(short, "One said 13, but it is **12**.\nThe end").agree == (1, 3)
+    said = compare(short, "Not 13 but 12.\nAgreeing trajectories: 3")
+    assert (said.agree, said.by) == ((1, 3), "answers")

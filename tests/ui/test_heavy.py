@@ -1,0 +1,141 @@
+"""Lanes in the window, over the real core with a scripted model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox
+from pytestqt.qtbot import QtBot
+
+from app import events as ev
+from app.backends.base import ModelRequest
+from app.backends.scripted import Reply, ScriptedBackend
+from app.core import Core
+from app.paths import Paths
+from app.settings import Settings
+from app.state import Turn
+from ui.bridge import Bridge
+from ui.chat.lanes import LaneCard
+from ui.chat.text_widgets import RichText
+from ui.main_window import MainWindow
+from ui.theme import ThemeSource
+
+RUN = ev.RunSettings(tools=("calculator", "python"), effort="heavy", lanes=4, seed=1)
+
+
+class Stage:
+    """A window over a core whose model says what the test wants, and waits where it says."""
+
+    def __init__(self, folder: Path, app: QApplication, model: Callable[[ModelRequest], Reply]):
+        self.core = Core(Paths.under(folder), Settings(run=RUN), ScriptedBackend(model))
+        self.core.start()
+        self.bridge = Bridge(self.core)
+        self.window = MainWindow(self.bridge, ThemeSource(app, "light"))
+        self.window.show()
+
+    @property
+    def turn(self) -> Turn:
+        return self.bridge.state.path()[-1]
+
+    def cards(self) -> list[LaneCard]:
+        return [c for c in self.window.findChildren(LaneCard) if c.isVisible()]
+
+    def buttons(self, name: str) -> list[QAbstractButton]:
+        return [b for b in self.window.findChildren(QAbstractButton, name) if b.isVisible()]
+
+    def close(self) -> None:
+        self.window.close()
+        self.bridge.close()
+        self.window.deleteLater()
+        self.core.close()
+
+
+@pytest.fixture
+def stage(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+    made: list[Stage] = []
+
+    def make(model: Callable[[ModelRequest], Reply]) -> Stage:
+        made.append(Stage(tmp_path, qapp, model))
+        qtbot.waitExposed(made[-1].window)
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def lane_of(request: ModelRequest) -> int:
+    """Its number; 0: the last pass."""
+    last = request.messages[-1].content or ""
+    return 0 if "independent trajectories" in last else (request.sampling.seed or 0)
+
+
+async def _forever() -> None:
+    await asyncio.sleep(60)
+
+
+def test_lanes_live_one_stopped_and_the_answer(qtbot: QtBot, stage: Callable[..., Stage]) -> None:
+    def model(request: ModelRequest) -> Reply:
+        lane = lane_of(request)
+        if not lane:
+            return Reply(text="It is **12**, for sure.\nAgreeing trajectories: 1")
+        thought = f"Lane {lane} thinks.\nThis is its last line."
+        return Reply(thought, "13" if lane == 2 else "12", pause=_forever if lane == 4 else None)
+
+    s = stage(model)
+    box = s.window.findChild(QComboBox, "lanes")
+    assert box is not None and box.isVisible() and box.currentData() == 4
+    s.window.composer.editor.setPlainText("How many?")
+    s.window.composer.submit()
+    qtbot.waitUntil(lambda: len(s.cards()) == 4)
+    fourth = s.cards()[3]
+    qtbot.waitUntil(lambda: len(s.buttons("stopLane")) == 1)
+    assert "Lane 4: reads" in fourth.accessibleName()
+    # A click on a card opens its trace.
+    with qtbot.waitSignal(s.window.chat.selected):
+        qtbot.mouseClick(s.cards()[1], Qt.MouseButton.LeftButton)
+    assert s.window.trace.isVisible()
+    assert str(s.window.trace.tree.currentIndex().data()).startswith("Lane 2")
+    # The others are done; stopping the one that waits lets the last pass begin.
+    qtbot.mouseClick(s.buttons("stopLane")[0], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not s.bridge.state.running)
+    assert s.turn.answer == "It is **12**, for sure."
+    assert s.turn.agreement is not None and s.turn.agreement.agree == (1, 3)
+    qtbot.waitUntil(lambda: not s.cards())  # collapsed to a line with the badge
+    header = s.window.chat.findChild(object, "lanesHeader")
+    assert "2 of 3 agree" in header.accessibleName()  # type: ignore[attr-defined]
+    shown = [t.toPlainText() for t in s.window.chat.findChildren(RichText) if t.isVisible()]
+    assert shown == ["It is 12, for sure."]
+    qtbot.mouseClick(header, Qt.MouseButton.LeftButton)  # type: ignore[arg-type]
+    qtbot.waitUntil(lambda: len(s.cards()) == 4)
+    said = [card.accessibleName() for card in s.cards()]
+    assert [name.split(",")[0].split(": ")[1] for name in said] == [
+        "agrees", "differs", "agrees", "stopped",
+    ]  # fmt: skip
+
+
+def test_what_a_lane_asks_is_asked_with_its_number(
+    qtbot: QtBot, stage: Callable[..., Stage]
+) -> None:
+    def model(request: ModelRequest) -> Reply:
+        if lane_of(request) == 3 and request.messages[-1].role != "tool":
+            return Reply(calls=(("python", '{"code": "1"}'),))
+        return Reply(text="12")
+
+    s = stage(model)
+    s.window.send("How many?")
+    qtbot.waitUntil(lambda: bool(s.buttons("deny")))
+    asked = s.turn.lanes[2].steps[0].tools[0]
+    assert asked.waiting
+    assert any(
+        "Lane 3: " in getattr(w, "text", str)()
+        for w in s.window.chat.findChildren(type(s.cards()[0]._gist))
+    )
+    qtbot.mouseClick(s.buttons("deny")[0], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not s.bridge.state.running)
+    assert s.turn.lanes[2].steps[0].tools[0].status == "denied"
+    assert s.turn.agreement is not None and len(s.turn.agreement.agree) == 4
