@@ -261,7 +261,9 @@ class _Reader:
             yield base.TextDelta(block.text)
         if kind == "tool_use":
             if not block.name:
-                raise BackendError("bad_chunk", f"{self._name}: a tool call without a name")
+                raise BackendError(
+                    "bad_chunk", f"{self._name}: a tool call without a name", retryable=True
+                )
             yield base.CallBegin(index, block.id or "", block.name)
             if block.input:
                 self._written.add(index)

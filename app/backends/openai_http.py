@@ -111,7 +111,7 @@ class OpenAIBackend:
         return self._name
 
     async def stream(self, request: base.ModelRequest) -> AsyncIterator[base.BackendEvent]:
-        reader = _Reader(self._name, self._ours)
+        reader = Reader(self._name, self._ours)
         signs = None if self._ours else wire.Signs()
         body = msgspec.json.encode(_body(request, self._ours))
         with wire.typed(self._name, ours=self._ours):
@@ -185,7 +185,7 @@ def _body(request: base.ModelRequest, ours: bool) -> dict[str, Any]:
     return body if request.may_call or not request.tools else {**body, "tool_choice": "none"}
 
 
-class _Reader:
+class Reader:
     """Chunks of one stream to backend events."""
 
     def __init__(self, name: str, ours: bool) -> None:
@@ -254,10 +254,13 @@ class _Reader:
         if index is None:  # some servers number nothing: a name begins another call
             index = max(self._calls, default=-1) + bool(function.name or not self._calls)
         if index not in self._calls:
-            if not function.name:
-                raise BackendError("bad_chunk", f"{self._name}: a tool call without a name")
+            if function.name is None:
+                raise BackendError(
+                    "bad_chunk", f"{self._name}: a tool call without a name", retryable=True
+                )
             self._calls.add(index)
-            yield base.CallBegin(index, call.id or "", function.name)
+            # A call of nothing is the model's to mend: it hears that there is no such tool.
+            yield base.CallBegin(index, call.id or "", function.name or "unnamed")
         if function.arguments:
             yield base.CallDelta(index, function.arguments, self._take_tokens())
 
