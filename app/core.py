@@ -29,6 +29,7 @@ from app.store.blobs import Blobs
 from app.store.db import Database
 from app.store.journal import ConversationSummary, Journal
 from app.tools.registry import Toolbox
+from app.undoing import undo_change
 from engine.protocol import ExpertReport, HeatWindow
 
 Result = TypeVar("Result")
@@ -294,6 +295,10 @@ class Core:
         self, conversation: str, call: str, decision: ev.Decision, reason: str = ""
     ) -> Future[None]:
         return self._do(lambda: self._conversations.decide(conversation, call, decision, reason))
+
+    def undo_change(self, conversation: str, change: str) -> Future[None]:
+        """Bring back what a file was before a call changed it; refused if it changed since."""
+        return self._await(lambda: undo_change(self._journal, self.blobs, conversation, change))
 
     # -- engine -------------------------------------------------------------------------------
 

@@ -37,6 +37,11 @@ def _(body: ev.ClockJumped) -> Words | None:
 
 
 @remark.register
+def _(body: ev.FileRestored) -> Words | None:
+    return "file_restored", f"{body.path} was put back as it had been"
+
+
+@remark.register
 def _(body: ev.Retrying) -> Words | None:
     again = f"trying again in {body.wait:.1f} s"
     return f"retry_{body.code}", f"Attempt {body.attempt} failed ({body.message}); {again}"

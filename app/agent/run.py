@@ -29,7 +29,7 @@ from app.tools.base import Tool, ToolContext
 from app.tools.names import covers
 from engine.protocol import ChatMessage, Role, ToolSpec
 
-_NEEDS_FOLDER = frozenset({"list_files", "read_file", "search_files"})
+_NEEDS_FOLDER = frozenset({"list_files", "read_file", "search_files", "write_file", "edit_file"})
 
 _WAKING = 20.0
 """Seconds after a sleep in which a stream has to show that it is alive."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 import os
 import stat
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 
 from app.errors import ToolError
 from app.tools.base import Outside, Risk, ToolContext
+from app.tools.beneath import open_file, open_folder, relative
 from engine.protocol import FunctionSpec, ToolSpec
 
 MOST_NAMES = 1_000
@@ -75,11 +77,12 @@ class ListFiles(_FileTool):
 
     def work(self, folder: Path, arguments: dict[str, Any], stopped: threading.Event) -> str:
         name = arguments.get("path", ".")
-        path = inside(folder, name)
-        if not path.is_dir():
-            raise ToolError("no_such_folder", f"no folder named {name}")
-        with os.scandir(path) as entries:
-            names = sorted(_listed(entry) for entry in entries)
+        descriptor = open_folder(folder, name)
+        try:
+            with os.scandir(descriptor) as entries:
+                names = sorted(_listed(entry) for entry in entries)
+        finally:
+            os.close(descriptor)
         left = len(names) - MOST_NAMES
         rest = [f"({left} more names left out)"] if left > 0 else []
         return "\n".join(names[:MOST_NAMES] + rest) or "(empty)"
@@ -107,11 +110,10 @@ class ReadFile(_FileTool):
 
     def work(self, folder: Path, arguments: dict[str, Any], stopped: threading.Event) -> str:
         name = arguments["path"]
-        path = inside(folder, name)
         first, count = arguments.get("start", 1), arguments.get("lines")
         taken: list[str] = []
         room = MOST_TEXT
-        for number, line in enumerate(text_lines(path, name), 1):
+        for number, line in enumerate(text_lines(open_file(folder, name), name), 1):
             if stopped.is_set() or (count is not None and number >= first + count):
                 break
             if number < first:
@@ -143,18 +145,17 @@ class SearchFiles(_FileTool):
 
     def work(self, folder: Path, arguments: dict[str, Any], stopped: threading.Event) -> str:
         name = arguments.get("path", ".")
-        start, root = inside(folder, name), folder.resolve()
-        if not start.exists():
-            raise ToolError("no_such_folder", f"no folder named {name}")
         query = arguments["query"].casefold()
         hits: list[str] = []
-        for looked, path in enumerate(_files(start), 1):
+        for looked, (path, descriptor) in enumerate(_below(folder, name), 1):
             if stopped.is_set():
+                os.close(descriptor)
                 break
             if looked > MOST_SEARCHED:
+                os.close(descriptor)
                 hits.append(f"(only the first {MOST_SEARCHED} files were searched)")
                 break
-            hits += _hits(path, path.relative_to(root).as_posix(), query)
+            hits += _hits(descriptor, path, query)
             if len(hits) > MOST_HITS:
                 hits[MOST_HITS:] = ["(more hits left out; search for something rarer)"]
                 break
@@ -175,16 +176,9 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
-def text_lines(path: Path, name: str) -> Iterator[str]:
-    """Lines of a text file without their ends. Raises ToolError if there is none."""
-    try:
-        # Not to wait for the other end, should it be a pipe.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise ToolError("no_such_file", f"no file named {name}") from None
+def text_lines(descriptor: int, name: str) -> Iterator[str]:
+    """Lines of a text file without their ends; closes it. Raises ToolError if it is none."""
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ToolError("no_such_file", f"no file named {name}")
         head = file.peek(8192)[:8192]
         if b"\0" in head:
             raise ToolError("not_text", f"{name} is not a text file")
@@ -193,20 +187,45 @@ def text_lines(path: Path, name: str) -> Iterator[str]:
             yield decode(line).rstrip("\r\n")
 
 
-def _files(start: Path) -> Iterator[Path]:
-    """Regular files below a path in order of their names; links are not followed."""
-    if start.is_file():
-        yield start
+def _below(folder: Path, name: str) -> Iterator[tuple[str, int]]:
+    """Files of a folder, or the one that is named, opened one by one; see :func:`_files`."""
+    path = os.path.normpath(relative(folder, name))
+    try:
+        start = open_folder(folder, name)
+    except ToolError as error:
+        if error.code != "no_such_folder":
+            raise
+        try:
+            found = open_file(folder, name)
+        except ToolError as missing:
+            raise (error if missing.code == "no_such_file" else missing) from None
+        yield path, found
         return
-    with os.scandir(start) as found:
-        entries = sorted(found, key=_listed)
-    for entry in entries:
-        if entry.name.startswith(".") or entry.name in _SKIPPED:
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files(Path(entry.path))
-        elif entry.is_file(follow_symlinks=False):
-            yield Path(entry.path)
+    yield from _files(start, "" if path == "." else f"{path}/")
+
+
+def _files(folder: int, before: str) -> Iterator[tuple[str, int]]:
+    """Regular files below a folder in order of their names, opened; links are not followed. Closes
+    the folder.
+    """
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=_listed)
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name in _SKIPPED:
+                continue
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if not is_folder and not entry.is_file(follow_symlinks=False):
+                continue
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            with contextlib.suppress(OSError):  # not ours to read, or gone
+                opened = os.open(entry.name, flags | os.O_DIRECTORY * is_folder, dir_fd=folder)
+                if is_folder:
+                    yield from _files(opened, f"{before}{entry.name}/")
+                else:
+                    yield before + entry.name, opened
+    finally:
+        os.close(folder)
 
 
 def _listed(entry: os.DirEntry[str]) -> str:
@@ -217,12 +236,14 @@ def _listed(entry: os.DirEntry[str]) -> str:
         return entry.name
 
 
-def _hits(path: Path, name: str, query: str) -> list[str]:
+def _hits(descriptor: int, name: str, query: str) -> list[str]:
     found: list[str] = []
+    about = os.fstat(descriptor)
+    if about.st_size > LARGEST_SEARCHED or not stat.S_ISREG(about.st_mode):
+        os.close(descriptor)
+        return []
     try:
-        if path.stat().st_size > LARGEST_SEARCHED:
-            return []
-        for number, line in enumerate(text_lines(path, name), 1):
+        for number, line in enumerate(text_lines(descriptor, name), 1):
             if query in line.casefold():
                 cut = line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "…"
                 found.append(f"{name}:{number}: {cut}")

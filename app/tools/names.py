@@ -9,6 +9,8 @@ NAMES = (
     "list_files",
     "read_file",
     "search_files",
+    "write_file",
+    "edit_file",
     "web_search",
     "open_page",
     "next_page",

@@ -14,6 +14,7 @@ from app.paths import Paths
 from app.settings import Settings
 from app.tools.base import Tool
 from app.tools.calculator import Calculator
+from app.tools.edits import EditFile, WriteFile
 from app.tools.files import ListFiles, ReadFile, SearchFiles
 from app.tools.python import Python
 from app.tools.sandbox.workplace import Workplace
@@ -41,6 +42,8 @@ class Toolbox:
             ListFiles(),
             ReadFile(),
             SearchFiles(),
+            WriteFile(),
+            EditFile(),
             WebSearch(settings, paths.index),
             OpenPage(shelf),
             NextPage(shelf),

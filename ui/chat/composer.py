@@ -19,6 +19,8 @@ _TOOLS = {
     "list_files": "List files",
     "read_file": "Read files",
     "search_files": "Search files",
+    "write_file": "Write files (asks, shows the change)",
+    "edit_file": "Edit files (asks, shows the change)",
     "web_search": "Search documents or the web",
     "open_page": "Open pages (asks before it fetches)",
     "next_page": "Turn pages",
