@@ -13,7 +13,7 @@ from app.agent.approval import Answer, Desk, Rules
 from app.agent.budget import Meter, budget_of
 from app.agent.patience import Patience
 from app.agent.prompts import title_of
-from app.agent.run import Run, Tools
+from app.agent.run import Run, Tools, waiting_call
 from app.agent.turn import run_turn
 from app.backends.base import Backend
 from app.errors import RequestError, StoreError
@@ -22,6 +22,8 @@ from app.state import ConversationState
 from app.steering import Steering, turn_of
 from app.store.blobs import Blobs
 from app.store.journal import Journal
+from app.trust.pattern import Pattern
+from app.trust.policy import Rule
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class Conversations(Steering):
         tools: Tools,
         find_backend: Callable[[ev.RunSettings], Awaitable[Backend]],
         settings: Callable[[], Settings],
-        allow_always: Callable[[str], None],
+        keep_rule: Callable[[Rule], None],
         scratch: Path,
         patience: Patience = Patience(),  # noqa: B008 - frozen
         blobs: Blobs | None = None,
@@ -48,7 +50,7 @@ class Conversations(Steering):
         self._tools = tools
         self._find_backend = find_backend
         self._settings = settings
-        self._allow_always = allow_always
+        self._keep_rule = keep_rule
         self._scratch = scratch
         self._patience = patience
         self._blobs = blobs
@@ -82,7 +84,7 @@ class Conversations(Steering):
         conversation: str,
         text: str,
         settings: ev.RunSettings | None,
-        unattended: ev.Decision | None,
+        unattended: ev.Unattended | None,
     ) -> str:
         """Begin a turn after the shown branch's last; the turn's id."""
         state = self._idle(conversation)
@@ -134,14 +136,16 @@ class Conversations(Steering):
             last = children[-1]
         self._journal.append(conversation, ev.TurnSelected(last.id))
 
-    def resume(self, conversation: str, turn: str, unattended: ev.Decision | None) -> None:
+    def resume(self, conversation: str, turn: str, unattended: ev.Unattended | None) -> None:
         """Go on with a turn after its last finished step."""
         state = self._idle(conversation)
         old = turn_of(state, turn)
         if old.status in ("running", "answered"):
             raise RequestError("not_resumable", "this turn has nothing left to do")
         self._journal.append(conversation, ev.TurnResumed(turn), turn)
-        self._start(conversation, turn, old.settings, unattended)
+        if unattended is not None or old.unattended is not None:
+            self._journal.append(conversation, ev.UnattendedSet(unattended), turn)
+        self._start(conversation, turn, old.settings)
 
     async def stop(self, conversation: str, mode: ev.StopMode) -> None:
         """``now`` returns when the run has ended; without a run there is nothing to do."""
@@ -161,8 +165,44 @@ class Conversations(Steering):
         if mode == "now":
             await asyncio.wait([task])
 
-    def decide(self, conversation: str, call: str, decision: ev.Decision, reason: str) -> None:
-        self._desk.answer(conversation, call, Answer(decision, reason))
+    def decide(
+        self,
+        conversation: str,
+        call: str,
+        decision: ev.Decision,
+        reason: str = "",
+        rule: str = "",
+        arguments: str | None = None,
+    ) -> None:
+        """Answer a call that waits. Raises RequestError ``not_waiting``, ``bad_arguments``, and
+        ConfigError ``bad_pattern``; then it still waits.
+        """
+        waiting = waiting_call(self._journal.state(conversation), call)
+        if waiting is None:
+            raise RequestError("not_waiting", f"the call {call} does not wait for a decision")
+        if decision in ("run", "always"):
+            offered = (*waiting.suggestions, waiting.name)
+            rule = str(Pattern.parse(rule or offered[0]))
+        else:
+            rule = ""
+        if arguments is not None and arguments != waiting.arguments and decision != "deny":
+            self.edit_call(conversation, call, arguments)
+        self._desk.answer(conversation, call, Answer(decision, reason, rule=rule))
+
+    def set_unattended(self, conversation: str, scope: ev.Unattended | None) -> None:
+        """Raises ConfigError ``bad_pattern``, RequestError ``no_end``."""
+        if scope is not None:
+            for pattern in scope.allow:
+                Pattern.parse(pattern)
+            if not scope.until and conversation not in self._runs:
+                raise RequestError("no_end", "say until when, for no run goes on")
+        run, _ = self._runs.get(conversation, (None, None))
+        for_run = scope is not None and not scope.until
+        ends = scope is None and run is not None and run.own_scope() is not None
+        turn = run.turn if run is not None and (for_run or ends) else ""
+        self._journal.append(conversation, ev.UnattendedSet(scope), turn)
+        if scope is None and turn and self._journal.state(conversation).unattended is not None:
+            self._journal.append(conversation, ev.UnattendedSet(None))
 
     async def wait(self, conversation: str) -> None:
         """Until no run of this conversation goes on."""
@@ -193,7 +233,7 @@ class Conversations(Steering):
         parent: str | None,
         text: str,
         settings: ev.RunSettings,
-        unattended: ev.Decision | None = None,
+        unattended: ev.Unattended | None = None,
         title: str = "",
         fork: ev.Fork | None = None,
     ) -> str:
@@ -204,7 +244,9 @@ class Conversations(Steering):
         if title:
             bodies.insert(0, ev.ConversationRenamed(title))
         self._journal.append_all(state.id, [(body, "") for body in bodies], turn)
-        self._start(state.id, turn, settings, unattended)
+        if unattended is not None:
+            self._journal.append(state.id, ev.UnattendedSet(unattended), turn)
+        self._start(state.id, turn, settings)
         return turn
 
     def _start(
@@ -212,7 +254,6 @@ class Conversations(Steering):
         conversation: str,
         turn: str,
         settings: ev.RunSettings,
-        unattended: ev.Decision | None,
     ) -> None:
         run = Run(
             conversation=conversation,
@@ -222,7 +263,9 @@ class Conversations(Steering):
             find_backend=self._find_backend,
             tools=self._tools,
             desk=self._desk,
-            rules=Rules(lambda: self._settings().always_allow, self._allow_always, unattended),
+            rules=Rules(
+                lambda: self._settings().approvals, self._keep_rule, lambda: run.unattended()
+            ),
             meter=Meter(budget_of(settings), lambda seconds: run.slept(seconds)),
             scratch=self._scratch / conversation,
             patience=self._patience,

@@ -29,6 +29,7 @@ from app.store.blobs import Blobs
 from app.store.db import Database
 from app.store.journal import ConversationSummary, Journal
 from app.tools.registry import Toolbox
+from app.trust.policy import Rule
 from app.undoing import undo_change
 from engine.protocol import ExpertReport, HeatWindow
 
@@ -133,7 +134,7 @@ class Core:
             tools,
             self._endpoints.find,
             lambda: self._settings,
-            self._allow_always,
+            self._keep_rule,
             self.paths.scratch,
             blobs=self.blobs,
         )
@@ -151,10 +152,10 @@ class Core:
             self._settings = settings
             save_settings(self.paths.settings, settings)
 
-    def _allow_always(self, tool: str) -> None:
+    def _keep_rule(self, rule: Rule) -> None:
         old = self._settings
         try:
-            self.save_settings(msgspec.structs.replace(old, always_allow=(*old.always_allow, tool)))
+            self.save_settings(msgspec.structs.replace(old, approvals=(*old.approvals, rule)))
         except StoreError as error:
             self.notices = (*self.notices, Notice(error.code, error.message, error.hint))
 
@@ -212,9 +213,9 @@ class Core:
         text: str,
         settings: ev.RunSettings | None = None,
         *,
-        unattended: ev.Decision | None = None,
+        unattended: ev.Unattended | None = None,
     ) -> Future[str]:
-        """Begin a turn; its id. ``unattended`` answers what a person would be asked."""
+        """Begin a turn; its id. ``unattended``: nobody is there, and this is what may run."""
         return self._do(lambda: self._conversations.send(conversation, text, settings, unattended))
 
     def regenerate(
@@ -278,7 +279,7 @@ class Core:
         return self._do(lambda: self._conversations.select(conversation, turn))
 
     def resume(
-        self, conversation: str, turn: str, *, unattended: ev.Decision | None = None
+        self, conversation: str, turn: str, *, unattended: ev.Unattended | None = None
     ) -> Future[None]:
         """Go on with an interrupted, stopped or failed turn after its last finished step."""
         return self._do(lambda: self._conversations.resume(conversation, turn, unattended))
@@ -292,9 +293,25 @@ class Core:
         return self._await(lambda: self._conversations.wait(conversation))
 
     def decide(
-        self, conversation: str, call: str, decision: ev.Decision, reason: str = ""
+        self,
+        conversation: str,
+        call: str,
+        decision: ev.Decision,
+        reason: str = "",
+        *,
+        rule: str = "",
+        arguments: str | None = None,
     ) -> Future[None]:
-        return self._do(lambda: self._conversations.decide(conversation, call, decision, reason))
+        """Answer a call that asks. ``rule``: the pattern that ``run`` and ``always`` are kept as,
+        "": the first that was suggested. ``arguments``: as the person changed them.
+        """
+        return self._do(
+            lambda: self._conversations.decide(conversation, call, decision, reason, rule, arguments)
+        )
+
+    def set_unattended(self, conversation: str, scope: ev.Unattended | None) -> Future[None]:
+        """What may run with nobody there, until a time; None: the person is back."""
+        return self._do(lambda: self._conversations.set_unattended(conversation, scope))
 
     def undo_change(self, conversation: str, change: str) -> Future[None]:
         """Bring back what a file was before a call changed it; refused if it changed since."""

@@ -65,6 +65,21 @@ class Budget(msgspec.Struct, frozen=True):
     """In the currency of the endpoint's prices."""
 
 
+class Unattended(msgspec.Struct, frozen=True):
+    """What may run with nobody there: calls that a pattern of ``allow`` covers
+    (:mod:`app.trust.pattern`). ``otherwise``: what becomes of other calls that ask.
+    """
+
+    allow: tuple[str, ...] = ()
+    until: float = 0.0
+    """Unix time in seconds; 0: as long as the run."""
+    otherwise: Literal["ask", "deny"] = "deny"
+
+
+NOBODY = Unattended()
+"""Every call that would ask is denied."""
+
+
 class RunSettings(msgspec.Struct, frozen=True):
     """What a turn is run with; stored with the turn so that it can be run again."""
 
@@ -268,10 +283,13 @@ class MessageWithdrawn(msgspec.Struct, frozen=True, tag="message.withdrawn"):
 
 
 class ArgumentsEdited(msgspec.Struct, frozen=True, tag="tool.arguments_edited"):
-    """A person changed a call before it ran; the model reads it as its own."""
+    """A person changed a call before it ran; the model reads it as its own, and with the result
+    that it was changed. ``before``: as it was.
+    """
 
     call: str
     arguments: str
+    before: str = ""
 
 
 class ResultEdited(msgspec.Struct, frozen=True, tag="tool.result_edited"):
@@ -512,12 +530,19 @@ class ToolProposed(msgspec.Struct, frozen=True, tag="tool.proposed"):
 class ApprovalAsked(msgspec.Struct, frozen=True, tag="tool.approval_asked"):
     call: str
     reason: str
+    """In words; several reasons a line each."""
     risk: str = ""
     """What kind of harm the tool could do (``app.tools.base.Risk``)."""
     preview: str = ""
     """What the call would change in a file, as a unified diff."""
     sandbox: str = ""
     """What its processes are confined by (``app.tools.base.Level``); empty: it starts none."""
+    targets: tuple[str, ...] = ()
+    """What the call is aimed at, as ``host example.org``."""
+    strange: tuple[str, ...] = ()
+    """Those of them that the person never named."""
+    suggestions: tuple[str, ...] = ()
+    """Patterns that the answer may be kept as."""
 
 
 class ApprovalAnswered(msgspec.Struct, frozen=True, tag="tool.approval_answered"):
@@ -526,7 +551,26 @@ class ApprovalAnswered(msgspec.Struct, frozen=True, tag="tool.approval_answered"
     call: str
     decision: Decision
     reason: str = ""
-    by: Literal["person", "rule", "unattended"] = "person"
+    by: Literal["person", "rule", "unattended", "guard"] = "person"
+    rule: str = ""
+    """The pattern that decided, or that the person wants to be kept."""
+
+
+class UnattendedSet(msgspec.Struct, frozen=True, tag="unattended"):
+    """A person said what may run with nobody there; in a turn: for that turn. None: the end."""
+
+    scope: Unattended | None
+
+
+class GuardHit(msgspec.Struct, frozen=True, tag="guard.hit"):
+    """A guard found something. ``excerpt`` shows where, never what."""
+
+    guard: str
+    where: Literal["input", "output", "call", "result"]
+    action: Literal["block", "ask", "redact", "note"]
+    message: str
+    call: str = ""
+    excerpt: str = ""
 
 
 class ToolStarted(msgspec.Struct, frozen=True, tag="tool.started"):
@@ -665,6 +709,8 @@ Body = (
     | ToolProposed
     | ApprovalAsked
     | ApprovalAnswered
+    | UnattendedSet
+    | GuardHit
     | ToolStarted
     | ToolOutput
     | ToolEnded

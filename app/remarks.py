@@ -143,3 +143,23 @@ def _(body: ev.ReasoningEdited) -> Words | None:
 @remark.register
 def _(body: ev.ToolsMissing) -> Words | None:
     return "tools_missing", f"Without the tools of {body.server}: {body.message}"
+
+
+@remark.register
+def _(body: ev.UnattendedSet) -> Words | None:
+    if body.scope is None:
+        return "unattended_end", "You are asked again"
+    if not body.scope.allow:
+        return "unattended", "Nobody is asked: calls that would ask are denied"
+    allow = ", ".join(body.scope.allow)
+    return "unattended", f"Nobody is asked; allowed: {allow}"
+
+
+_GUARD = {"block": "held back", "ask": "asks", "redact": "blacked out", "note": "noticed"}
+
+
+@remark.register
+def _(body: ev.GuardHit) -> Words | None:
+    place = {"input": "your message", "output": "the reply", "call": body.call, "result": body.call}
+    text = f"Guard {body.guard}, {place[body.where]}: {_GUARD[body.action]}: {body.message}"
+    return f"guard_{body.action}", text

@@ -14,6 +14,7 @@ from app.events import RunSettings
 from app.mcp.config import McpServer
 from app.notices import Notice
 from app.paths import folder_error
+from app.trust.policy import Rule
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -93,8 +94,8 @@ class Settings(msgspec.Struct, frozen=True):
     """At most; 0: the engine decides by the free space."""
     run: RunSettings = RunSettings()
     """What a new turn is run with."""
-    always_allow: tuple[str, ...] = ()
-    """Tools that a person allowed for good."""
+    approvals: tuple[Rule, ...] = ()
+    """Which calls need not be asked about, must be, or never run."""
     endpoints: tuple[Endpoint, ...] = ()
     collections: tuple[Collection, ...] = ()
     search: SearchSettings = SearchSettings()

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from app.errors import RequestError
-from app.events import Decision
+from app.events import Decision, Unattended
+from app.trust.call import Wanted
+from app.trust.policy import Reason, Rule, allowing, denied
 
-By = Literal["person", "rule", "unattended"]
+By = Literal["person", "rule", "unattended", "guard"]
+
+_ABSENT = "nobody is there to allow it"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was decided about one call."""
+    """What was decided about one call. ``rule``: the pattern that decided, or is to be kept."""
 
     decision: Decision
     reason: str = ""
     by: By = "person"
+    rule: str = ""
 
     @property
     def allowed(self) -> bool:
@@ -53,29 +59,56 @@ class Desk:
 class Rules:
     """What need not be asked in one run.
 
-    ``always`` reads the tools that a person allowed for good, ``remember`` adds one. In a run
-    that nobody watches, ``unattended`` decides instead of a person.
+    ``kept`` reads the person's rules, ``keep`` adds one; ``unattended`` reads the scope in which
+    the run goes on with nobody there, if there is one.
     """
 
-    always: Callable[[], tuple[str, ...]]
-    remember: Callable[[str], None]
-    unattended: Decision | None = None
-    run: set[str] = field(default_factory=set)
+    kept: Callable[[], tuple[Rule, ...]]
+    keep: Callable[[Rule], None]
+    unattended: Callable[[], Unattended | None]
+    run: list[str] = field(default_factory=list)
+    """Patterns that the person allowed for this run."""
 
-    def answer(self, tool: str) -> Answer | None:
-        """The rule's answer, or None: a person has to be asked."""
-        if tool in self.always():
-            return Answer("always", by="rule")
-        if tool in self.run:
-            return Answer("run", by="rule")
-        if self.unattended is not None:
-            reason = "nobody is there to allow it" if self.unattended == "deny" else ""
-            return Answer(self.unattended, reason, by="unattended")
-        return None
+    def forbids(self, call: Wanted) -> Answer | None:
+        """The answer of a rule that denies it."""
+        found = denied(call, self.kept())
+        if found is None:
+            return None
+        reason = found.reason or f"the user's rule {found.pattern} forbids it"
+        return Answer("deny", reason, "rule", found.pattern)
 
-    def learn(self, tool: str, answer: Answer) -> None:
+    def answer(self, call: Wanted, reasons: tuple[Reason, ...]) -> Answer | None:
+        """The rules' answer to the reasons for asking; None: a person has to be asked."""
+        pattern = allowing(call, reasons, self.run, waives=("rule",))
+        if pattern:
+            return Answer("run", by="rule", rule=pattern)
+        allow = tuple(rule.pattern for rule in self.kept() if rule.decision == "allow")
+        pattern = allowing(call, reasons, allow)
+        if pattern:
+            return Answer("always", by="rule", rule=pattern)
+        scope = self.present()
+        if scope is None:
+            return None
+        pattern = allowing(call, reasons, scope.allow, waives=("doubt",))
+        if pattern:
+            return Answer("once", by="unattended", rule=pattern)
+        if scope.otherwise == "ask":
+            return None
+        strange = [reason.text for reason in reasons if reason.why != "tool"]
+        return Answer("deny", "; ".join((_ABSENT, *strange)), "unattended")
+
+    def present(self) -> Unattended | None:
+        """The scope that is in force now."""
+        scope = self.unattended()
+        if scope is None or (scope.until and time.time() >= scope.until):
+            return None
+        return scope
+
+    def learn(self, answer: Answer) -> None:
         """Take a person's answer as a rule where it was meant as one."""
+        if not answer.rule:
+            return
         if answer.decision == "run":
-            self.run.add(tool)
+            self.run.append(answer.rule)
         elif answer.decision == "always":
-            self.remember(tool)
+            self.keep(Rule(answer.rule, made=round(time.time(), 3)))

@@ -22,7 +22,7 @@ from app.agent.repeats import Key, Repeats
 from app.agent.steering import Gate
 from app.backends.base import Backend
 from app.closing import missing_ends
-from app.state import ConversationState, Turn, hidden_on, summary_on
+from app.state import ConversationState, ToolRun, Turn, hidden_on, summary_on
 from app.store.blobs import Blobs
 from app.store.journal import Journal
 from app.tools.base import Tool, ToolContext
@@ -152,6 +152,15 @@ class Run:
     def state(self) -> ConversationState:
         return self.journal.state(self.conversation)
 
+    def own_scope(self) -> ev.Unattended | None:
+        """What was said of this run alone."""
+        turn = self.state.turn(self.turn)
+        return turn.unattended if turn else None
+
+    def unattended(self) -> ev.Unattended | None:
+        """What may run with nobody there, as it was said of this run, or of the conversation."""
+        return self.own_scope() or self.state.unattended
+
     def path(self) -> tuple[Turn, ...]:
         """The turns from the first to this one, whatever branch is shown meanwhile."""
         state = self.state
@@ -211,3 +220,13 @@ class Run:
             lambda body: self.emit(body, span),
             self.blobs,
         )
+
+
+def waiting_call(state: ConversationState, call: str) -> ToolRun | None:
+    """A call that a person is asked about."""
+    for turn in reversed(state.turns):
+        for step in reversed(turn.steps):
+            for tool in step.tools:
+                if tool.call == call and tool.waiting:
+                    return tool
+    return None

@@ -18,6 +18,7 @@ from app.agent.run import Run
 from app.errors import StoreError, ToolError
 from app.store.journal import Item
 from app.tools.base import Asking, Facts, Tool, facts_of
+from app.tools.web.untrusted import untrusted
 
 _OUTPUT_EVERY = 0.1
 _OUTPUT_LIMIT = 200_000
@@ -151,7 +152,7 @@ async def _work(run: Run, span: str, planned: Planned, tool: Tool) -> tuple[ev.T
             result = await tool.run(
                 planned.arguments, run.context(planned.call.id, span), output.write
             )
-        return "ok", _bounded(run, result)
+        return "ok", _marked(tool, _bounded(run, result))
     except StoreError:
         raise
     except ToolError as error:
@@ -209,6 +210,10 @@ async def _ask(run: Run, span: str, planned: Planned, tool: Tool) -> Answer:
         run.rules.learn(call.name, answer)
     run.emit(ev.ApprovalAnswered(call.id, answer.decision, answer.reason, answer.by), span)
     return answer
+
+
+def _marked(tool: Tool, text: str) -> str:
+    return untrusted(text) if tool.outside == "raw" else text
 
 
 def _bounded(run: Run, text: str) -> str:

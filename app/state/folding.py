@@ -398,6 +398,8 @@ def _(body: ev.ApprovalAsked, state: ConversationState, event: Event) -> Convers
             risk=body.risk,
             preview=body.preview,
             sandbox=body.sandbox,
+            strange=body.strange,
+            suggestions=body.suggestions,
         )
 
     return _with_tool(state, event, body.call, ask)
@@ -409,8 +411,21 @@ def _(body: ev.ApprovalAnswered, state: ConversationState, event: Event) -> Conv
         state,
         event,
         body.call,
-        lambda t: replace(t, decision=body.decision, decided_by=body.by, deny_reason=body.reason),
+        lambda t: replace(
+            t,
+            decision=body.decision,
+            decided_by=body.by,
+            deny_reason=body.reason,
+            rule=body.rule,
+        ),
     )
+
+
+@_apply.register
+def _(body: ev.UnattendedSet, state: ConversationState, event: Event) -> ConversationState:
+    if event.run:
+        return _with_turn(state, event.run, lambda t: replace(t, unattended=body.scope))
+    return replace(state, unattended=body.scope)
 
 
 @_apply.register

@@ -50,9 +50,13 @@ class ToolRun:
     risk: str = ""
     preview: str = ""
     sandbox: str = ""
+    strange: tuple[str, ...] = ()
+    suggestions: tuple[str, ...] = ()
     """What a person was told with the question; see ``ApprovalAsked``."""
     decision: ev.Decision | None = None
     decided_by: str = ""
+    rule: str = ""
+    """The pattern that decided, or that the answer was kept as."""
     deny_reason: str = ""
     started: float = 0.0
     output: str = ""
@@ -168,6 +172,7 @@ class Turn:
     stopping: ev.StopMode | None = None
     interrupted: ev.Interrupted | None = None
     failure: ev.Failed | None = None
+    unattended: ev.Unattended | None = None
     counted_from: int = 0
     """The first step that counts against the budget: a person let it go on after a limit."""
     remarks: tuple[Remark, ...] = ()
@@ -206,6 +211,7 @@ class ConversationState:
     last_seq: int = 0
     unknown: tuple[ev.Unknown, ...] = ()
     breakpoints: tuple[ev.Breakpoint, ...] = ()
+    unattended: ev.Unattended | None = None
 
     def turn(self, id: str) -> Turn | None:
         """A turn, or a lane of one."""

@@ -28,7 +28,7 @@ from engine.protocol import FunctionSpec, ToolSpec
 class Toy:
     """A tool whose work is a coroutine function."""
 
-    outside: Outside = "raw"
+    outside: Outside = "never"
 
     def __init__(self, name: str, work: Any, *, read_only: bool = True, asks: bool = False) -> None:
         schema = {"type": "object", "properties": {"x": {"type": "string"}}}

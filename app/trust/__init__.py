@@ -1,0 +1,1 @@
+"""Who lets a tool call run: patterns, rules, where targets come from, unattended scopes."""
