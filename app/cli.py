@@ -124,7 +124,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run.add_argument(
         "--cwd", type=Path, metavar="DIR", help="the folder its file tools read (default: here)"
     )
-    run.add_argument("--yes", action="store_true", help="allow every tool call without asking")
+    _add_scope(run)
     run.add_argument(
         "--json", action="store_true", help="each event as a JSON line, then a summary"
     )
@@ -145,6 +145,21 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     group.add_argument("--conversation", metavar="ID", help="go on in this conversation")
     group.add_argument("--resume", metavar="ID", help="finish this conversation's last run")
     run.set_defaults(work=_run)
+
+
+def _add_scope(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="calls that may run unasked, e.g. 'open_page(host=*.example.org)'; repeatable",
+    )
+    command.add_argument(
+        "--yes",
+        action="store_true",
+        help="allow every tool; not hosts and paths that only pages or files named",
+    )
 
 
 def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -178,9 +193,7 @@ def _add_mcp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     mcp.add_argument("--tools", metavar="A,B", help="tools that tasks may use; '' for none")
     mcp.add_argument("--cwd", type=Path, metavar="DIR", help="the folder tasks may read")
-    mcp.add_argument(
-        "--yes", action="store_true", help="allow tool calls that ask (default: deny them)"
-    )
+    _add_scope(mcp)
     mcp.add_argument("--endpoint", metavar="ID", help="a remote endpoint of the settings")
     mcp.set_defaults(work=_mcp)
 

@@ -306,7 +306,9 @@ class Core:
         "": the first that was suggested. ``arguments``: as the person changed them.
         """
         return self._do(
-            lambda: self._conversations.decide(conversation, call, decision, reason, rule, arguments)
+            lambda: self._conversations.decide(
+                conversation, call, decision, reason, rule, arguments
+            )
         )
 
     def set_unattended(self, conversation: str, scope: ev.Unattended | None) -> Future[None]:

@@ -68,7 +68,8 @@ class Endpoints:
             status = self.view.status
             backend = await self._engine((status.model if status else None) or "local")
             context = status.context_length if status else 0
-            backend.traits = Traits(closes_reasoning=True, context=context)
+            embedded = status is not None and status.model == default_model().name
+            backend.traits = Traits(closes_reasoning=True, context=context, marks=not embedded)
             return backend
         for endpoint in self._settings().endpoints:
             if endpoint.id == run.backend:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from app import events as ev
 from app.core import Core
 from app.errors import ConfigError, SelenographError
 from app.eval_tasks import EvalTask, is_right, load_tasks
@@ -94,7 +95,9 @@ def run_task(core: Core, task: EvalTask, folder: Path) -> TaskResult:
     """One task as a conversation of its own."""
     settings = RunSettings(tools=task.tools, budget=BUDGET, temperature=0.0)
     conversation = core.create_conversation(task.id, str(folder)).result()
-    turn_id = core.send(conversation, task.prompt, settings, unattended="once").result()
+    turn_id = core.send(
+        conversation, task.prompt, settings, unattended=ev.Unattended(("*",))
+    ).result()
     core.wait(conversation).result()
     turn = core.open(conversation).result().turn(turn_id)
     if turn is None:

@@ -81,7 +81,7 @@ class Steering:
                 run.parse(tool.name, arguments)
             except ToolError as error:
                 raise RequestError("bad_arguments", error.message) from None
-            run.emit(ev.ArgumentsEdited(tool.call, arguments), run.span)
+            run.emit(ev.ArgumentsEdited(tool.call, arguments, tool.arguments), run.span)
             return
         raise RequestError("too_late", f"the call {call} does not wait any more")
 

@@ -66,6 +66,7 @@ async def prepare(run: Run) -> Backend:
     run.meter.prices = traits.prices
     windows = [size for size in (run.settings.context, traits.context) if size]
     run.window = min(windows, default=0)
+    run.marks = traits.marks
     # A system message in mid-conversation is our templates' way; not every endpoint takes one.
     run.note_role = "system" if traits.closes_reasoning else "user"
     return backend

@@ -96,6 +96,8 @@ class Run:
     counter: Counter = field(default_factory=Counter)
     sent: Sent | None = None
     """The last request of this run, that the next is stored as what differs from it."""
+    marks: bool = True
+    """Whether results of tools are marked as data where they hold text of others."""
     window: int = 0
     """Tokens of the model's window; 0: not known."""
     note_role: Role = "system"
@@ -199,6 +201,13 @@ class Run:
         enabled = any(covers(entry, name) for entry in self.enabled)
         return self.tools.get(name) if enabled else None
 
+    def outside(self, name: str) -> bool:
+        """Whether results of a tool of that name may hold text of others."""
+        if name in OWN:
+            return False
+        tool = self.tools.get(name)
+        return tool is None or tool.outside != "never"
+
     def parse(self, name: str, arguments: str) -> dict[str, Any]:
         """The arguments of a call. Raises ToolError."""
         return parse(arguments) if name in OWN else self.tools.parse(name, arguments)
@@ -222,11 +231,12 @@ class Run:
         )
 
 
-def waiting_call(state: ConversationState, call: str) -> ToolRun | None:
-    """A call that a person is asked about."""
+def waiting_call(state: ConversationState, address: str) -> ToolRun | None:
+    """A call that a person is asked about, by its id, in lanes by its address."""
     for turn in reversed(state.turns):
-        for step in reversed(turn.steps):
-            for tool in step.tools:
-                if tool.call == call and tool.waiting:
+        for one in (turn, *turn.lanes):
+            before = "" if one is turn else f"{one.id}/"
+            for tool in (tool for step in reversed(one.steps) for tool in step.tools):
+                if tool.waiting and before + tool.call == address:
                     return tool
     return None

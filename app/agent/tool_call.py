@@ -12,14 +12,17 @@ from typing import Any
 
 from app import events as ev
 from app.agent.approval import Answer
+from app.agent.consent import consent
 from app.agent.model_call import Call
 from app.agent.repeats import REFUSED, Key, key_of
 from app.agent.run import Run
 from app.errors import StoreError, ToolError
+from app.state import ToolRun
 from app.store.journal import Item
-from app.tools.base import Asking, Facts, Tool, facts_of
+from app.tools.base import Tool
 from app.tools.web.untrusted import untrusted
 
+CHANGED = "(The user changed the arguments of this call before it ran.)\n"
 _OUTPUT_EVERY = 0.1
 _OUTPUT_LIMIT = 200_000
 
@@ -102,11 +105,15 @@ def _plan(run: Run, call: Call) -> Planned:
         return Planned(call, None, {}, key, error.message)
 
 
-def _as_edited(run: Run, planned: Planned) -> Planned:
+def _recorded(run: Run, call: str) -> ToolRun | None:
     turn = run.state.turn(run.turn)
     tools = turn.steps[-1].tools if turn and turn.steps else ()
-    call = planned.call
-    arguments = next((t.arguments for t in tools if t.call == call.id), call.arguments)
+    return next((tool for tool in tools if tool.call == call), None)
+
+
+def _as_edited(run: Run, planned: Planned) -> Planned:
+    call, tool = planned.call, _recorded(run, planned.call.id)
+    arguments = tool.arguments if tool is not None else call.arguments
     return (
         planned if arguments == call.arguments else _plan(run, replace(call, arguments=arguments))
     )
@@ -128,10 +135,11 @@ async def _answer(run: Run, span: str, planned: Planned) -> None:
         return end("error", f"error: {planned.problem}")
     if planned.tool is None:
         return end("error", _watched(run, span, planned, f"error: {planned.problem}"))
-    answer = await _ask(run, span, planned, planned.tool)
+    answer = await _consent(run, span, planned, planned.tool)
     if not answer.allowed:
         why = f": {answer.reason}" if answer.reason else ""
-        return end("denied", f"error: the user denied this call{why}")
+        who = "the user" if answer.by == "person" else "a rule"
+        return end("denied", f"error: {who} denied this call{why}")
     planned = _as_edited(run, planned)
     if planned.tool is None:
         return end("error", f"error: {planned.problem}")
@@ -139,7 +147,7 @@ async def _answer(run: Run, span: str, planned: Planned) -> None:
     run.emit(ev.ToolStarted(id), span)
     status, result = await _work(run, span, planned, planned.tool)
     unavailable = run.breaker.ended(planned.call.name, result * (status == "error"), run.index)
-    end(status, _watched(run, span, planned, result))
+    end(status, _changed(run, planned) + _watched(run, span, planned, result))
     if unavailable is not None:
         run.emit(unavailable, span)
 
@@ -152,7 +160,7 @@ async def _work(run: Run, span: str, planned: Planned, tool: Tool) -> tuple[ev.T
             result = await tool.run(
                 planned.arguments, run.context(planned.call.id, span), output.write
             )
-        return "ok", _marked(tool, _bounded(run, result))
+        return "ok", _marked(run, tool, _bounded(run, result))
     except StoreError:
         raise
     except ToolError as error:
@@ -164,6 +172,12 @@ async def _work(run: Run, span: str, planned: Planned, tool: Tool) -> tuple[ev.T
         output.flush()
 
 
+def _changed(run: Run, planned: Planned) -> str:
+    """A word to the model about a call that the person changed."""
+    tool = _recorded(run, planned.call.id)
+    return CHANGED if tool is not None and tool.written is not None else ""
+
+
 def _watched(run: Run, span: str, planned: Planned, result: str) -> str:
     """The result as the model reads it: with a word about it if it is the same again."""
     text, times = run.repeats.ended(planned.key, result)
@@ -172,48 +186,14 @@ def _watched(run: Run, span: str, planned: Planned, result: str) -> str:
     return text
 
 
-def _question(run: Run, tool: Tool, planned: Planned) -> str | None:
-    """What a person is asked before it runs; None: nothing."""
-    if not tool.asks:
-        return None
-    if isinstance(tool, Asking):
-        return tool.question(planned.arguments, run.context())
-    return f"{planned.call.name} can change things on this computer"
-
-
-async def _facts(run: Run, tool: Tool, planned: Planned) -> Facts:
-    try:
-        return await facts_of(tool, planned.arguments, run.context())
-    except (ToolError, OSError):  # the call itself will say what is wrong
-        return Facts(tool.risk)
-
-
-async def _ask(run: Run, span: str, planned: Planned, tool: Tool) -> Answer:
-    call = planned.call
+async def _consent(run: Run, span: str, planned: Planned, tool: Tool) -> Answer:
+    # A call of unknown outcome that did the same is spoken of once.
     doubt = "" if tool.read_only else run.doubtful.pop(planned.key, "")
-    question = _question(run, tool, planned)
-    if question is None and not doubt:
-        return Answer("once", by="rule")
-    # What may have happened already is done again only if a person says so, where one is there.
-    watched = run.rules.unattended is None
-    answer = None if doubt and watched else run.rules.answer(call.name)
-    if answer is None:
-        if doubt or question is None:
-            question = (
-                f"{call.name} may have done this already: the program ended while {doubt} ran"
-            )
-        facts = await _facts(run, tool, planned)
-        asked = ev.ApprovalAsked(call.id, question, facts.risk, facts.preview, facts.level or "")
-        run.emit(asked, span)
-        with run.meter.paused():
-            answer = await run.desk.wait(run.conversation, run.address(call.id))
-        run.rules.learn(call.name, answer)
-    run.emit(ev.ApprovalAnswered(call.id, answer.decision, answer.reason, answer.by), span)
-    return answer
+    return await consent(run, span, planned.call, tool, planned.arguments, doubt)
 
 
-def _marked(tool: Tool, text: str) -> str:
-    return untrusted(text) if tool.outside == "raw" else text
+def _marked(run: Run, tool: Tool, text: str) -> str:
+    return untrusted(text) if run.marks and tool.outside == "raw" else text
 
 
 def _bounded(run: Run, text: str) -> str:

@@ -45,6 +45,9 @@ class Traits:
     """It ends reasoning at a budget of its own accord, while decoding."""
     context: int = 0
     prices: Prices = Prices()
+    marks: bool = True
+    """It can be told by marks around a text that this is data; the embedded model learnt results
+    without them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,11 +40,11 @@ _INSTRUCTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What tasks may do. ``unattended`` answers what a person would be asked."""
+    """What tasks may do. ``unattended``: the calls that may run though they would ask."""
 
     settings: RunSettings
     folder: str = ""
-    unattended: ev.Decision = "deny"
+    unattended: ev.Unattended = ev.NOBODY
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from app.backends.scripted import Reply, ScriptedBackend
 from app.bus import Bus
 from app.conversations import Conversations
 from app.errors import ToolError
-from app.events import Budget, Event, RunSettings
+from app.events import Budget, Event, RunSettings, Unattended
 from app.settings import Settings
 from app.state import ConversationState, Turn
 from app.store.db import Database
@@ -179,9 +179,9 @@ class LongRun:
         )
         state = self.state
         if not state.turns:
-            self.conversations.send(self.id, _TASK, settings, "once")
+            self.conversations.send(self.id, _TASK, settings, Unattended(("*",)))
         elif state.turns[0].status != "answered":
-            self.conversations.resume(self.id, state.turns[0].id, "once")
+            self.conversations.resume(self.id, state.turns[0].id, Unattended(("*",)))
         await self.conversations.wait(self.id)
         return self.state.turns[0]
 

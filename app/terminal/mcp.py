@@ -13,7 +13,7 @@ from app.core import Core
 from app.errors import RequestError
 from app.mcp.server import Scope, make_server
 from app.paths import Paths
-from app.terminal.run import interruptible, tool_names
+from app.terminal.run import interruptible, scope_of, tool_names
 
 
 def mcp(arguments: argparse.Namespace) -> int:
@@ -30,7 +30,7 @@ def mcp(arguments: argparse.Namespace) -> int:
     scope = Scope(
         settings,
         str(folder.resolve()) if folder is not None else "",
-        "once" if arguments.yes else "deny",
+        scope_of(arguments),
     )
     with interruptible():
         core.start()

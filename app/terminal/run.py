@@ -25,6 +25,7 @@ from app.paths import Paths
 from app.state import Turn
 from app.terminal.printer import JsonPrinter, Printer, TextPrinter
 from app.tools.names import NAMES, SEPARATOR
+from app.trust.pattern import Pattern
 
 _STATUS_CODES: dict[ev.TurnStatus, int] = {
     "answered": ANSWERED,
@@ -116,8 +117,8 @@ def _ask(
     printer: Printer,
 ) -> int:
     began = time.monotonic()
-    watched = not arguments.yes and not arguments.json and sys.stdin.isatty()
-    unattended: ev.Decision | None = "once" if arguments.yes else (None if watched else "deny")
+    watched = not (arguments.yes or arguments.json) and sys.stdin.isatty()
+    unattended = None if watched else scope_of(arguments)
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     core.subscribe(events.put)
     conversation, turn = "", ""
@@ -245,6 +246,12 @@ def _run_settings(stored: RunSettings, arguments: argparse.Namespace) -> RunSett
         return settings
     budget = msgspec.structs.replace(budget_of(settings), **limits)
     return msgspec.structs.replace(settings, budget=budget)
+
+
+def scope_of(arguments: argparse.Namespace) -> ev.Unattended:
+    """What may run with nobody there. Raises ConfigError ``bad_pattern``."""
+    allow = tuple(str(Pattern.parse(text)) for text in arguments.allow)
+    return ev.Unattended(("*", *allow) if arguments.yes else allow)
 
 
 def tool_names(text: str) -> tuple[str, ...]:

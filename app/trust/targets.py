@@ -26,17 +26,16 @@ _HOST = re.compile(rf"(?:{_NAME}|{_NUMBERS}|\[[0-9a-f:.]+\]|localhost)\.?", re.I
 _BARE = re.compile(rf"(?<![\w@/.-])({_NAME}|{_NUMBERS})(?=[:/\s\"'`)]|$)", re.I)
 _PATH = re.compile(r"(?<![\w.:/~-])(?:~[\w-]*)?(?:/[\w.@%+~-]+)+/?|(?<![\w/.])(?:\.\./)+[\w./-]*")
 _FILES = frozenset(
-    "bz2 c cc cfg conf cpp css csv db docx go gz h html ini ipynb java jpg jpeg js json jsonl lock "
+    "bz2 c cc cfg conf cpp css csv db docx go gz h html ini ipynb java jpg jpeg js json jsonl lock "  # noqa: SIM905
     "log md mp3 mp4 npy npz parquet pdf png pt pth py pyi rb rs rst sh sql sqlite svg tar tex toml "
     "ts tsv tsx txt wav xls xlsx xml yaml yml zip so array path join append mean sum format".split()
 )
 """Endings that are names of files, or of attributes in programs, far more often than of hosts."""
-_PLACES = frozenset(
-    "path paths file files filename folder dir directory source destination src dst cwd root "
-    "target output_path input_path old_path new_path".split()
+_PLACES = re.compile(
+    r"(?:.*_)?(?:paths?|files?|filename|folder|dir|directory|cwd|src|dst|destination)"
 )
-_HOSTS = frozenset("host hostname domain server url uri link address endpoint site".split())
-_COMMANDS = frozenset("command cmd commandline command_line script".split())
+_HOSTS = re.compile(r"(?:.*_)?(?:host|hostname|domain|server|url|uri|link|address|endpoint|site)")
+_COMMANDS = re.compile(r"command|cmd|command_?line|script")
 
 
 def targets_of(tool: Tool, arguments: dict[str, Any], context: ToolContext) -> tuple[Target, ...]:
@@ -55,15 +54,15 @@ def read_targets(
     found: dict[Target, None] = {}
     for name, text in _texts(arguments):
         key = name.lower()
-        if key in _COMMANDS:
+        if _COMMANDS.fullmatch(key):
             found[Target("command", text)] = None
-        if key in _PLACES and "://" not in text:
+        if _PLACES.fullmatch(key) and "://" not in text:
             found[Target("path", absolute(text, folder))] = None
             continue
-        if key in _HOSTS and _HOST.fullmatch(text.strip()):
+        if _HOSTS.fullmatch(key) and _HOST.fullmatch(text.strip()):
             found[Target("host", host_of(text))] = None
             continue
-        code = program or key in _COMMANDS
+        code = program or bool(_COMMANDS.fullmatch(key))
         for target in in_text(text, folder, bare=code):
             found[target] = None
         if len(found) >= MOST:

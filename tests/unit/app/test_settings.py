@@ -7,14 +7,16 @@ import pytest
 
 from app.errors import StoreError
 from app.paths import Paths
-from app.trust.policy import Rule
 from app.settings import Endpoint, Settings, load_settings, save_settings
+from app.trust.policy import Rule
 
 
 def test_saved_and_read_again(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     settings = Settings(
-        theme="dark", approvals=(Rule("python"),), endpoints=(Endpoint("a", "http://x/v1", key="k"),)
+        theme="dark",
+        approvals=(Rule("python"),),
+        endpoints=(Endpoint("a", "http://x/v1", key="k"),),
     )
     save_settings(path, settings)
     assert load_settings(path) == (settings, None)

@@ -22,6 +22,7 @@ from app.state import ConversationState, Turn, fold_all
 from app.store.db import Database
 from app.store.journal import Journal
 from app.tools.base import Outside, Risk, Tool, ToolContext
+from app.trust.policy import Rule
 from engine.protocol import FunctionSpec, ToolSpec
 
 
@@ -141,7 +142,7 @@ class Bench:
         self.other: Backend | None = None
         """Answers instead of the model."""
         self.settings = Settings(run=RUN)
-        self.always: list[str] = []
+        self.always: list[Rule] = []
 
         async def find(settings: RunSettings) -> Backend:
             return self.other or self.model

@@ -105,7 +105,7 @@ async def test_a_decision_holds_as_long_as_it_says(
     ]
     assert done.steps[0].tools[0].output == "writing a"
     assert done.steps[0].tools[0].result == "wrote a"
-    assert b.always == (["write"] if decision == "always" else [])
+    assert [rule.pattern for rule in b.always] == (["write"] if decision == "always" else [])
 
 
 async def test_denied_with_a_reason(bench: Make) -> None:
@@ -122,10 +122,10 @@ async def test_denied_with_a_reason(bench: Make) -> None:
 
 async def test_nobody_watches(bench: Make) -> None:
     b = bench(WRITE, DONE, WRITE, DONE)
-    allowed = await b.ask(unattended="once")
+    allowed = await b.ask(unattended=ev.Unattended(("*",)))
     assert allowed.steps[0].tools[0].result == "wrote a"
     assert allowed.steps[0].tools[0].decided_by == "unattended"
-    denied = await b.ask(unattended="deny")
+    denied = await b.ask(unattended=ev.NOBODY)
     assert denied.steps[0].tools[0].status == "denied"
     assert_recorded(b)
 

@@ -110,7 +110,7 @@ def test_the_wait(attempt: int, chance: float, asked: float | None) -> None:
 
 async def dies(b: Bench, call: str) -> str:
     """A run whose process dies while a call is at work; what a new process finds."""
-    id = b.send(unattended="once")
+    id = b.send(unattended=ev.Unattended(("*",)))
     async with asyncio.timeout(10):
         await b.tools.waiting.wait()
     _, task = b.conversations._runs[b.id]

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from app import events as ev
+from app.agent.tool_call import CHANGED
 from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
 from app.errors import RequestError
@@ -136,7 +137,7 @@ async def test_a_call_is_edited_before_it_is_approved(bench: Make) -> None:
     turn = await b.ended(id)
     tool = turn.steps[0].tools[0]
     assert (tool.result, tool.arguments, tool.written) == (
-        "wrote better",
+        CHANGED + "wrote better",
         '{"x": "better"}',
         '{"x": "a"}',
     )
@@ -154,7 +155,7 @@ async def test_a_call_is_edited_at_a_breakpoint(bench: Make) -> None:
     b.conversations.edit_call(b.id, "functions.echo:0", '{"x": "13"}')
     b.conversations.proceed(b.id, "go")
     turn = await b.ended(id)
-    assert turn.steps[0].tools[0].result == "13"
+    assert turn.steps[0].tools[0].result == CHANGED + "13"
     assert_recorded(b)
 
 

@@ -85,14 +85,15 @@ def test_a_run_with_a_server(tmp_path: Path) -> None:
     core.start()
     try:
         conversation = core.create_conversation().result(10)
-        turn = core.send(conversation, "go", unattended="once").result(10)
+        turn = core.send(conversation, "go", unattended=ev.Unattended(("*",))).result(10)
         core.wait(conversation).result(60)
         found = core.open(conversation).result(10).turn(turn)
         assert found is not None and found.answer == "5"
         (tool,) = found.steps[0].tools
         assert "\n5\n" in tool.result
         assert [one.text for one in found.remarks] == [
-            "Without the tools of gone: the settings name no such server"
+            "Nobody is asked; allowed: *",
+            "Without the tools of gone: the settings name no such server",
         ]
         events = core.events(conversation).result(10)
         answered = [e.body for e in events if isinstance(e.body, ev.ApprovalAnswered)]

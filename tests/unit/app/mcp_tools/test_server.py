@@ -16,7 +16,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from app.backends.scripted import Reply, ScriptedBackend
 from app.core import Core
 from app.errors import RequestError, StoreError
-from app.events import Decision, RunSettings
+from app.events import NOBODY, RunSettings, Unattended
 from app.mcp.server import Scope, make_server
 from app.paths import Paths
 from app.settings import Settings
@@ -28,7 +28,7 @@ SCOPE = RunSettings(tools=("calculator", "python"))
 
 @asynccontextmanager
 async def serving(
-    tmp_path: Path, *replies: Reply, unattended: Decision = "deny"
+    tmp_path: Path, *replies: Reply, unattended: Unattended = NOBODY
 ) -> AsyncIterator[tuple[Client, Core]]:
     core = Core(Paths.under(tmp_path), Settings(), ScriptedBackend(replies or [Reply(text="")]))
     await asyncio.to_thread(core.start)
@@ -72,8 +72,10 @@ async def test_a_task(tmp_path: Path) -> None:
         assert hit["conversation"] == found["conversation"]
 
 
-@pytest.mark.parametrize(("unattended", "status"), [("deny", "denied"), ("once", "ok")])
-async def test_the_scope_is_the_persons(tmp_path: Path, unattended: Decision, status: str) -> None:
+@pytest.mark.parametrize(("unattended", "status"), [(NOBODY, "denied"), (Unattended(("*",)), "ok")])
+async def test_the_scope_is_the_persons(
+    tmp_path: Path, unattended: Unattended, status: str
+) -> None:
     async with serving(tmp_path, CALL, Reply(text="done"), unattended=unattended) as served:
         client, core = served
         found = json.loads(text_of(await client.call_tool("run_agent_task", {"text": "go"})))
@@ -93,7 +95,7 @@ async def test_a_failure_is_told(tmp_path: Path) -> None:
 
 async def test_cancelled(tmp_path: Path) -> None:
     slow = Reply(calls=(("python", '{"code": "import time; time.sleep(600)"}'),))
-    async with serving(tmp_path, slow, unattended="once") as (client, core):
+    async with serving(tmp_path, slow, unattended=Unattended(("*",))) as (client, core):
         began = asyncio.Event()
 
         async def show(progress: float, total: float | None, message: str | None) -> None:
