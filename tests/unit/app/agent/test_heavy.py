@@ -11,6 +11,7 @@ import pytest
 
 from app import events as ev
 from app.agent.agreement import compare, core_of, groups_of, verdict_of
+from app.agent.tool_call import CHANGED
 from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
 from app.errors import BackendError, RequestError
@@ -299,7 +300,12 @@ async def test_all_lanes_pause_hear_and_go_on(bench: Make) -> None:
         b.conversations.unqueue(b.id, withdrawn)
     b.conversations.proceed(b.id, "go")
     turn = await b.ended(id)
-    assert [lane.steps[0].tools[0].result for lane in turn.lanes] == ["1", "edited", "3", "4"]
+    assert [lane.steps[0].tools[0].result for lane in turn.lanes] == [
+        "1",
+        CHANGED + "edited",
+        "3",
+        "4",
+    ]
     heard = [r for r in b.model.requests if "in whole numbers" in repr(r.messages)]
     assert len(heard) == 4 or len(heard) == 5
     assert not any("never mind" in repr(r.messages) for r in b.model.requests)
