@@ -10,6 +10,7 @@ Unknown fields are ignored on input. ``PROTOCOL`` is checked when a client says 
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -31,6 +32,24 @@ class FunctionCall(msgspec.Struct, frozen=True):
     name: str
     arguments: str
     """JSON text exactly as the model wrote it."""
+
+
+def canonical_arguments(arguments: str) -> str:
+    """Of a call: the same for all spellings that differ in spacing and in the order of keys."""
+    try:
+        return json.dumps(_spaced(json.loads(arguments or "{}")), sort_keys=True)
+    except (ValueError, RecursionError):
+        return " ".join(arguments.split())
+
+
+def _spaced(value: object) -> object:
+    if isinstance(value, str):
+        return " ".join(value.split())
+    if isinstance(value, list):
+        return [_spaced(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _spaced(one) for name, one in value.items()}
+    return value
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -55,11 +74,38 @@ class FunctionSpec(msgspec.Struct, frozen=True):
     description: str = ""
     parameters: dict[str, Any] = {}
     """A JSON Schema of type object."""
+    strict: bool | msgspec.UnsetType | None = msgspec.UNSET
+    """Whether a schema that cannot be enforced in full is an error. The model is not told."""
 
 
 class ToolSpec(msgspec.Struct, frozen=True):
     function: FunctionSpec
     type: Literal["function"] = "function"
+
+
+class ToolName(msgspec.Struct, frozen=True):
+    name: str
+
+
+class NamedTool(msgspec.Struct, frozen=True):
+    """``tool_choice``: exactly one call, of this tool."""
+
+    function: ToolName
+    type: Literal["function"] = "function"
+
+
+class AnswerSchema(msgspec.Struct, frozen=True):
+    """A JSON Schema for the answer; ``strict`` as in :class:`FunctionSpec`."""
+
+    name: str = "answer"
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+    description: str | None = None
+
+
+class ResponseFormat(msgspec.Struct, frozen=True):
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    json_schema: AnswerSchema | None = None
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
@@ -79,6 +125,10 @@ class EngineOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """Send token ids (and log-probabilities when asked for) beside each delta."""
     speculate: bool = True
     """Whether tokens may be drafted, where the engine drafts at all; the reply is the same."""
+    constrain: bool = True
+    """Whether calls, and answers with a ``response_format``, are held to their grammars."""
+    forbidden: tuple[FunctionCall, ...] = ()
+    """Calls that may not be made; compared by :func:`canonical_arguments`."""
     priority: Priority = "interactive"
     deadline_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """Seconds from its arrival after which the request ends with ``deadline_exceeded``."""
@@ -90,6 +140,11 @@ class ChatRequest(msgspec.Struct, frozen=True):
     messages: tuple[ChatMessage, ...]
     model: str = ""
     tools: tuple[ToolSpec, ...] = ()
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    """None: ``auto`` where there are tools."""
+    parallel_tool_calls: bool = True
+    """Whether a reply may hold more than one call."""
+    response_format: ResponseFormat | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
     temperature: float | None = None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from engine.errors import SelenographError
+from engine.grammar.rules import Grammars, Rules
 from engine.protocol import (
     EngineStatus,
     ExpertReport,
@@ -101,6 +102,8 @@ class Request:
     """Whether tokens may be drafted, where the engine drafts at all."""
     thinking_budget: int | None = None
     """Reasoning tokens after which the reasoning is closed."""
+    rules: Rules | None = None
+    """What the reply may be; None: whatever the model writes."""
     created: float = field(default_factory=time.monotonic)
     priority: Priority = "interactive"
     deadline: float | None = None
@@ -118,6 +121,7 @@ class LoadedText:
     context_length: int
     defaults: SamplingParams
     created: int
+    grammars: Grammars
 
 
 class EngineHandle(Protocol):

@@ -16,7 +16,6 @@ from engine.runtime.metrics import Meter
 from engine.runtime.reply import Reply
 from engine.runtime.routes import RequestRoutes
 from engine.runtime.runner import StepRunner
-from engine.sampling.sampler import Sampled, sample
 from engine.scheduler.scheduler import Scheduler, Work
 from engine.scheduler.sequence import Sequence
 from engine.speculation.base import NewDrafter
@@ -197,12 +196,8 @@ class Engine:
     ) -> FinishReason | SelenographError | None:
         """Tokens from logits [1 + drafts, V]; what ended the reply, if it is over."""
         request, reply = sequence.request, self._replies[sequence.request.id]
-
-        def draw(row: Tensor) -> Sampled:
-            return reply.within_budget(sample(row, request.sampling, sequence.rng))
-
         try:
-            for sampled in verify(rows, drafts, draw):
+            for sampled in verify(rows, drafts, reply.draw):
                 wrote, reason = reply.add(sampled)
                 if wrote is not None:
                     request.sink(wrote)

@@ -17,6 +17,7 @@ from engine.cache.prefix_tree import prompt_too_large
 from engine.errors import Aborted, RequestError, ResourceError, SelenographError, context_exceeded
 from engine.experts.assembly import ExpertOptions
 from engine.experts.observed import ObservedExperts
+from engine.grammar.rules import Grammars
 from engine.model.loader import KernelOptions, load_model
 from engine.placement.footprint import footprint
 from engine.placement.limits import memory_limit
@@ -305,10 +306,11 @@ class EngineThread:
         experts = model.experts
         streams = experts.stream_from if isinstance(experts, ObservedExperts) else 0
         defaults, end_ids = read_defaults(folder, config.vocab_size)
+        ends = tokenizer.eos_ids | end_ids | frozenset(config.eos_ids)
         tree = new_tree(model, request, folder, context)
         engine = Engine(
             Runner(model),
-            TextEnds(tokenizer, tokenizer.eos_ids | end_ids | frozenset(config.eos_ids)),
+            TextEnds(tokenizer, ends),
             context,
             Scheduler(tree, SchedulerLimits(chunks=Chunks(stream_from=streams))),
             new_drafters(model.predictor) if request.speculation != "off" else None,
@@ -321,6 +323,7 @@ class EngineThread:
             context_length=context,
             defaults=defaults,
             created=int(time.time()),
+            grammars=Grammars(tokenizer, ends),
         )
         dtype_name = str(model.dtype).removeprefix("torch.")
         return Loaded(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from torch import Tensor
+
+from engine.grammar.path import Path
 from engine.protocol import (
     CompletionTokensDetails,
     FinishReason,
@@ -13,11 +16,12 @@ from engine.protocol import (
     TokenInfo,
     Usage,
 )
-from engine.sampling.sampler import Sampled
+from engine.sampling.constrained import sample_on
+from engine.sampling.sampler import Sampled, sample
 from engine.scheduler.sequence import Sequence
 from engine.text.dialects.base import Mark
 from engine.text.dialects.kimi_k2 import KIMI_K2
-from engine.text.pieces import Piece, TextDelta
+from engine.text.pieces import Piece, Problem, TextDelta
 from engine.text.stop import StopMatcher
 from engine.text.stream_parser import StreamParser
 from engine.text.tokenizer import Tokenizer
@@ -39,11 +43,26 @@ class Reply:
             request.tools,
             request.prompt.next_call_index,
         )
+        prompt = request.prompt
+        self._path = (
+            Path(request.rules, prompt.starts_in_reasoning, prompt.next_call_index)
+            if request.rules is not None
+            else None
+        )
         self._stop = StopMatcher(request.sampling.stop)
         self._reasoning_tokens = 0
         self._close = _closing_id(tokenizer)
 
-    def within_budget(self, sampled: Sampled) -> Sampled:
+    def draw(self, row: Tensor) -> Sampled:
+        """A token from its row of logits [V], which `add` was not told of yet. Raises BadLogits,
+        ResourceError ``grammar_too_complex``.
+        """
+        params, rng = self._sequence.request.sampling, self._sequence.rng
+        if self._path is None:
+            return self._within_budget(sample(row, params, rng))
+        return self._within_budget(sample_on(self._path, row, params, rng))
+
+    def _within_budget(self, sampled: Sampled) -> Sampled:
         """The token, or the end of the reasoning where its budget is spent.
 
         The budget counts tokens of reasoning, its opening marker included.
@@ -63,7 +82,7 @@ class Reply:
         sequence.tokens.append(sampled.id)
         if sampled.id in self._end_ids:
             return self._wrote(self._finish("stop"), sampled), self._reason("stop")
-        pieces = self._visible(self._parser.feed(sampled.id))
+        pieces = [*self._on_path(sampled), *self._visible(self._parser.feed(sampled.id))]
         self._reasoning_tokens += self._parser.in_reasoning
         if self._stop.matched is not None:
             return self._wrote(pieces, sampled), "stop"
@@ -71,6 +90,12 @@ class Reply:
         if full or sequence.completion_tokens >= sequence.request.sampling.max_tokens:
             return self._wrote([*pieces, *self._finish("length")], sampled), "length"
         return self._wrote(pieces, sampled), None
+
+    def _on_path(self, sampled: Sampled) -> list[Piece]:
+        if self._path is None:
+            return []
+        self._path.accept(sampled.id)
+        return [Problem(code, message) for code, message in self._path.take_remarks()]
 
     def ended(self, reason: FinishReason) -> Ended:
         """Usage and times of the whole request."""

@@ -123,6 +123,7 @@ def _prepare(loaded: LoadedText, chat: ChatRequest, loop: asyncio.AbstractEventL
         return_tokens=options.return_tokens,
         speculate=options.speculate,
         thinking_budget=options.thinking_budget,
+        rules=loaded.grammars.rules(chat),
         created=created,
         priority=options.priority,
         deadline=created + options.deadline_s if options.deadline_s is not None else None,

@@ -138,7 +138,8 @@ def _tool(given: object, where: str) -> dict[str, Any]:
     _text(function.get("name"), f"{where}.function.name")
     known = ("name", "description", "parameters")
     ordered = {key: function[key] for key in known if key in function}
-    ordered |= {key: value for key, value in function.items() if key not in known}
+    others = {key: value for key, value in function.items() if key not in (*known, "strict")}
+    ordered |= others
     return {"type": "function", "function": ordered}
 
 

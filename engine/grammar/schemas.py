@@ -1,0 +1,190 @@
+"""JSON Schemas to grammars: compiled once, copied for each use."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llguidance import LLMatcher, LLParserLimits
+
+from engine.errors import RequestError, ResourceError
+from engine.grammar.vocabulary import Mask, Vocabulary
+from engine.protocol import canonical_arguments
+
+if TYPE_CHECKING:
+    from llguidance._lib import JsonCompileOptions
+
+_LIMITS = LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
+_CACHED = 512
+_MOST_CHARS = 4 << 20
+ANY_OBJECT: dict[str, Any] = {"type": "object"}
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A schema's grammar. Safe from any thread."""
+
+    matcher: LLMatcher
+    """At its beginning; to be copied, never fed."""
+    loose: str = ""
+    """What of the schema is not enforced; empty if all is."""
+    only: str | None = None
+    """The single object that fits, canonical, where that is all there is."""
+
+
+class Schemas:
+    """The last few hundred that were asked for. Safe from any thread."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._known: OrderedDict[tuple[str, bool], Compiled] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def arguments(self, schema: Mapping[str, Any], strict: bool, of: str) -> Compiled:
+        """Of a call: an object in any case. Raises as `compiled`."""
+        declared = schema.get("type", "object")
+        names = declared if isinstance(declared, list) else [declared]
+        if "object" in names:
+            return self.compiled({**schema, "type": "object"}, strict, of)
+        return self._fallback(strict, of, "it describes no object")
+
+    def compiled(self, schema: Mapping[str, Any], strict: bool, of: str) -> Compiled:
+        """The grammar of what is valid under a schema.
+
+        Where the library cannot enforce a keyword: with ``strict`` RequestError
+        ``schema_unsupported``; else the grammar leaves that keyword out, or allows any object where
+        nothing can be made of the schema, and `Compiled.loose` says so.
+        """
+        plain = {name: value for name, value in schema.items() if name != "x-guidance"}
+        try:
+            text = json.dumps(plain, ensure_ascii=False)
+            silent = _silent(plain)
+        except RecursionError:
+            text, silent = "", ""
+        if not 0 < len(text) <= _MOST_CHARS:
+            raise RequestError("schema_unsupported", f"the schema of {of} is too large")
+        with self._lock:
+            known = self._known.get((text, strict))
+            if known is not None:
+                self._known.move_to_end((text, strict))
+                return known
+        made = self._compile(text, silent, strict, of)
+        with self._lock:
+            self._known[text, strict] = made
+            while len(self._known) > _CACHED:
+                self._known.popitem(last=False)
+        return made
+
+    def _compile(self, text: str, silent: str, strict: bool, of: str) -> Compiled:
+        matcher = self._matcher(text, lenient=False)
+        trouble = matcher.get_error() or silent
+        if not trouble:
+            return Compiled(matcher, "", _only(matcher))
+        if strict:
+            raise _unsupported(of, trouble)
+        if matcher.is_error():
+            matcher = self._matcher(text, lenient=True)
+            trouble = "; ".join(matcher.get_grammar_warnings()) or trouble
+        if matcher.is_error():
+            return self._fallback(strict, of, matcher.get_error())
+        return Compiled(matcher, _line(trouble))
+
+    def _fallback(self, strict: bool, of: str, trouble: str) -> Compiled:
+        if strict:
+            raise _unsupported(of, trouble)
+        any_object = self._matcher(json.dumps(ANY_OBJECT), lenient=False)
+        return Compiled(any_object, f"any object is allowed: {_line(trouble)}")
+
+    def _matcher(self, schema: str, lenient: bool) -> LLMatcher:
+        # Blanks anywhere would let a model go on with nothing else; this is how K2 writes JSON.
+        options: JsonCompileOptions = {
+            "item_separator": ", ?",
+            "key_separator": ": ?",
+            "whitespace_flexible": False,
+            "coerce_one_of": False,
+            "lenient": lenient,
+        }
+        grammar = LLMatcher.grammar_from_json_schema(schema, overrides=options)
+        return LLMatcher(self._vocabulary.library, grammar, log_level=0, limits=_LIMITS)
+
+
+class Place:
+    """Where a reply is in a grammar. For one thread."""
+
+    def __init__(self, compiled: Compiled, vocabulary: Vocabulary) -> None:
+        self._matcher = compiled.matcher.deep_copy()
+        self._vocabulary = vocabulary
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing has to follow."""
+        return self._matcher.is_accepting()
+
+    def allowed(self) -> Mask:
+        """Ordinary tokens that may follow. Raises ResourceError ``grammar_too_complex``."""
+        bits = self._matcher.compute_bitmask()
+        self._check()
+        return self._vocabulary.unpacked(bits)
+
+    def accept(self, token_id: int) -> None:
+        """Go on. Raises ResourceError ``grammar_too_complex``."""
+        self._matcher.consume_token(token_id)
+        self._check()
+
+    def forced_after(self, token_id: int) -> bytes:
+        """What would have to follow a token that is allowed; the place stays."""
+        self._matcher.consume_token(token_id)
+        forced = self._matcher.compute_ff_bytes()
+        self._matcher.rollback(1)
+        self._check()
+        return forced
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            raise ResourceError(
+                "grammar_too_complex",
+                f"the grammar of this reply gave up: {_line(self._matcher.get_error())}",
+                "simplify the schema, or send x_engine.constrain false",
+            )
+
+
+def _only(matcher: LLMatcher) -> str | None:
+    forced = matcher.deep_copy().compute_ff_bytes()
+    return canonical_arguments(forced.decode()) if forced.endswith(b"}") else None
+
+
+def _silent(schema: Mapping[str, Any]) -> str:
+    """What the library takes without a word and does not enforce."""
+    for part in _parts(schema):
+        least, required = part.get("minProperties", 0), part.get("required", ())
+        named = len(required) if isinstance(required, list) else 0
+        if isinstance(least, int) and least > max(named, 1):
+            # Names outside of `properties` may come twice and count twice.
+            return "minProperties is not enforced"
+    return ""
+
+
+def _parts(value: object) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        yield value
+        for one in value.values():
+            yield from _parts(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _parts(one)
+
+
+def _unsupported(of: str, trouble: str) -> RequestError:
+    return RequestError(
+        "schema_unsupported",
+        f"the schema of {of} cannot be enforced: {_line(trouble)}",
+        "leave that keyword out, or do not ask for strict",
+    )
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:300]
