@@ -15,10 +15,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 
-from engine.grammar.rules import Rules
+from engine.grammar.rules import Rules, is_among
 from engine.grammar.schemas import Compiled, Place
 from engine.grammar.vocabulary import Mask
-from engine.protocol import canonical_arguments
 
 
 class _At(enum.Enum):
@@ -84,11 +83,10 @@ class Path:
             return True
         if not self._rules.vocabulary.ordinary[token_id]:
             return True
-        ahead = self._place.forced_after(token_id)
-        text = self._written + self._rules.vocabulary.bytes[token_id] + ahead
-        if not text.endswith(b"}"):
-            return True
-        return canonical_arguments(text.decode("utf-8", "replace")) not in self._forbidden
+        return self._place.leads_past(self._gone, self._written, token_id)
+
+    def _gone(self, arguments: bytes) -> bool:
+        return is_among(self._forbidden, arguments)
 
     def concede(self) -> None:
         """Nothing but forbidden calls can come of this one: let it be written, and say so."""

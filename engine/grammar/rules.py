@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.errors import RequestError
-from engine.grammar.schemas import ANY_OBJECT, Compiled, Schemas
+from engine.grammar.schemas import ANY_OBJECT, Compiled, Place, Schemas
 from engine.grammar.vocabulary import Vocabulary
 from engine.protocol import (
     ChatRequest,
@@ -109,7 +109,7 @@ class Grammars:
         tools = {
             name: compiled
             for name, compiled in self._tools(chat).items()
-            if compiled.only is None or compiled.only not in forbidden.get(name, ())
+            if name not in forbidden or self._can_be_called(compiled, forbidden[name])
         }
         if must and not tools:
             message = "a call is required, and there is none that may be made"
@@ -123,6 +123,10 @@ class Grammars:
             answer,
             forbidden,
         )
+
+    def _can_be_called(self, compiled: Compiled, forbidden: frozenset[str]) -> bool:
+        place = Place(compiled, self.vocabulary)
+        return place.leads_past(lambda arguments: is_among(forbidden, arguments))
 
     def _tools(self, chat: ChatRequest) -> dict[str, Compiled]:
         choice = chat.tool_choice
@@ -149,6 +153,11 @@ class Grammars:
             raise RequestError("bad_request", "response_format has no json_schema.schema")
         asked = form.json_schema
         return self._schemas.compiled(asked.schema or {}, asked.strict is True, "the answer")
+
+
+def is_among(forbidden: frozenset[str], arguments: bytes) -> bool:
+    """Whether a call with these arguments, complete, is one of them."""
+    return canonical_arguments(arguments.decode("utf-8", "replace")) in forbidden
 
 
 def _forbidden(calls: Sequence[FunctionCall]) -> dict[str, frozenset[str]]:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from llguidance import LLMatcher, LLParserLimits
 
 from engine.errors import RequestError, ResourceError
 from engine.grammar.vocabulary import Mask, Vocabulary
-from engine.protocol import canonical_arguments
 
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
 
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
 _LIMITS = LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
+_WIDE, _PATIENCE = 64, 256
+_BYTES = tuple(bytes([byte]) for byte in range(256))
+_SOLID = tuple(byte for byte in _BYTES if byte != b" ")
+"""Blanks outside of strings make no other call."""
 _CACHED = 512
 _MOST_CHARS = 4 << 20
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
@@ -32,8 +38,6 @@ class Compiled:
     """At its beginning; to be copied, never fed."""
     loose: str = ""
     """What of the schema is not enforced; empty if all is."""
-    only: str | None = None
-    """The single object that fits, canonical, where that is all there is."""
 
 
 class Schemas:
@@ -83,7 +87,7 @@ class Schemas:
         matcher = self._matcher(text, lenient=False)
         trouble = matcher.get_error() or silent
         if not trouble:
-            return Compiled(matcher, "", _only(matcher))
+            return Compiled(matcher)
         if strict:
             raise _unsupported(of, trouble)
         if matcher.is_error():
@@ -135,13 +139,43 @@ class Place:
         self._matcher.consume_token(token_id)
         self._check()
 
-    def forced_after(self, token_id: int) -> bytes:
-        """What would have to follow a token that is allowed; the place stays."""
-        self._matcher.consume_token(token_id)
-        forced = self._matcher.compute_ff_bytes()
-        self._matcher.rollback(1)
+    def leads_past(
+        self, gone: Callable[[bytes], bool], written: bytes = b"", token_id: int | None = None
+    ) -> bool:
+        """Whether something else can come of ``written``, and of a token after it, than what is
+        ``gone``; the place stays. True also where there are too many ways to look at all of them.
+        """
+        if token_id is None:
+            found = self._search(gone, written, [_PATIENCE])
+        else:
+            self._matcher.consume_token(token_id)
+            found = self._search(gone, written + self._vocabulary.bytes[token_id], [_PATIENCE])
+            self._matcher.rollback(1)
         self._check()
-        return forced
+        return found
+
+    def _search(self, gone: Callable[[bytes], bool], written: bytes, patience: list[int]) -> bool:
+        """From here on; the matcher is left as it was."""
+        ids, forced = self._vocabulary.ids, self._matcher.compute_ff_bytes()
+        self._matcher.consume_tokens([ids[bytes([byte])] for byte in forced])
+        written += forced
+        try:
+            if self._matcher.is_accepting():
+                return not gone(written)
+            mask = self.allowed()
+            patience[0] -= 1
+            if patience[0] < 0 or np.count_nonzero(mask) > _WIDE:
+                return True
+            for byte in _SOLID if _outside_strings(written) else _BYTES:
+                if byte in ids and mask[ids[byte]]:
+                    self._matcher.consume_token(ids[byte])
+                    found = self._search(gone, written + byte, patience)
+                    self._matcher.rollback(1)
+                    if found:
+                        return True
+            return False
+        finally:
+            self._matcher.rollback(len(forced))
 
     def _check(self) -> None:
         if self._matcher.is_error():
@@ -152,9 +186,9 @@ class Place:
             )
 
 
-def _only(matcher: LLMatcher) -> str | None:
-    forced = matcher.deep_copy().compute_ff_bytes()
-    return canonical_arguments(forced.decode()) if forced.endswith(b"}") else None
+def _outside_strings(text: bytes) -> bool:
+    """Of JSON that has begun."""
+    return _ESCAPED.sub(b"", text).count(b'"') % 2 == 0
 
 
 def _silent(schema: Mapping[str, Any]) -> str:

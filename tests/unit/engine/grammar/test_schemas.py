@@ -1,0 +1,83 @@
+"""Arguments are valid under their schema, or somebody is told which part is not enforced."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from jsonschema.validators import validator_for
+
+from engine.errors import RequestError
+
+from .schemas import SCHEMAS, object_of
+from .writing import Pen
+
+SAMPLES = 6
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_sampled_arguments_are_valid(pen: Pen, kind: str) -> None:
+    schema = SCHEMAS[kind]
+    rules = pen.rules({"do": schema}, strict=True, tool_choice="required")
+    validator = validator_for(schema)(schema)
+    written = [pen.write(rules, seed, in_reasoning=True, most=1500) for seed in range(SAMPLES)]
+    calls = [call for one in written for call in one.calls]
+    assert len(calls) >= SAMPLES
+    for call in calls:
+        assert call.problem is None
+        validator.validate(json.loads(call.arguments))
+    if kind not in ("empty",):
+        assert len({call.arguments for call in calls}) > 1, "there was something to choose"
+
+
+ODD: dict[str, tuple[dict[str, Any], str]] = {
+    "unique": (object_of(a={"type": "array", "uniqueItems": True}), "uniqueItems"),
+    "not": (object_of(a={"not": {"type": "string"}}), "not"),
+    "look": (object_of(a={"type": "string", "pattern": "^(?=a)b"}), "look-around"),
+    "condition": ({**object_of(0, a={}), "if": {}, "then": {}}, "if"),
+    "format": (object_of(a={"type": "string", "format": "phone"}), "phone"),
+    "one_of": (object_of(a={"oneOf": [{"type": "number"}, {"type": "integer"}]}), "oneOf"),
+    "unknown type": (object_of(a={"type": "text"}), "text"),
+    "elsewhere": (object_of(a={"$ref": "https://example.org/schema"}), "example.org"),
+    "repeated names": ({"type": "object", "minProperties": 2}, "minProperties"),
+    "no object": ({"type": "string"}, "no object"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_cannot_be_enforced_is_said(pen: Pen, kind: str) -> None:
+    schema, word = ODD[kind]
+    with pytest.raises(RequestError) as refused:
+        pen.rules({"do": schema}, strict=True)
+    assert refused.value.code == "schema_unsupported"
+    assert word in refused.value.message
+    written = [
+        pen.write(
+            pen.rules({"do": schema}, tool_choice="required"), seed, in_reasoning=True, most=200
+        )
+        for seed in range(3)
+    ]
+    assert any(one.calls for one in written)
+    for one in written:
+        assert all(isinstance(json.loads(call.arguments), dict) for call in one.calls)
+        if one.calls:
+            assert any(c == "schema_not_enforced" and word in m for c, m in one.remarks)
+
+
+def test_a_schema_that_never_ends_is_refused(pen: Pen) -> None:
+    deep: dict[str, Any] = {"type": "object"}
+    for _ in range(5000):
+        deep = {"type": "object", "properties": {"a": deep}}
+    with pytest.raises(RequestError):
+        pen.rules({"do": deep}, strict=True)
+
+
+def test_options_of_the_library_are_not_the_callers(pen: Pen) -> None:
+    """A schema from elsewhere cannot switch off what is enforced."""
+    schema = {
+        **object_of(a={"type": "array", "uniqueItems": True}),
+        "x-guidance": {"lenient": True},
+    }
+    with pytest.raises(RequestError, match="uniqueItems"):
+        pen.rules({"do": schema}, strict=True)
