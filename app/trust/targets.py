@@ -44,6 +44,9 @@ def targets_of(tool: Tool, arguments: dict[str, Any], context: ToolContext) -> t
         return tool.targets(arguments, context)
     if tool.risk == "none":
         return ()
+    if tool.risk in ("read", "write"):
+        # What is written is no target, whatever it speaks of.
+        return tuple(_places(arguments, str(context.folder or "")))
     return read_targets(arguments, str(context.folder or ""), program=tool.risk == "execute")
 
 
@@ -133,3 +136,9 @@ def _texts(value: object, name: str = "", depth: int = 0) -> Iterator[tuple[str,
     elif isinstance(value, list) and depth < 8:
         for one in value:
             yield from _texts(one, name, depth + 1)
+
+
+def _places(arguments: dict[str, Any], folder: str) -> Iterator[Target]:
+    for name, text in _texts(arguments):
+        if _PLACES.fullmatch(name.lower()):
+            yield Target("path", absolute(text, folder))

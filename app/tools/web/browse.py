@@ -10,7 +10,7 @@ from typing import Any
 
 from app.errors import StoreError, ToolError
 from app.settings import Settings
-from app.tools.base import Outside, Risk, ToolContext
+from app.tools.base import Outside, Risk, Target, ToolContext
 from app.tools.documents.document import LOCAL, kind_of_name
 from app.tools.documents.reader import Reader
 from app.tools.files import inside
@@ -19,6 +19,7 @@ from app.tools.index.store import IndexStore
 from app.tools.web.fetch import LONGEST_URL, fetch
 from app.tools.web.guard import Guard, GuardedTransport, Resolve, resolve
 from app.tools.web.pages import OpenDocument
+from app.trust.targets import host_of
 from engine.protocol import FunctionSpec, ToolSpec
 
 MOST_OPEN = 64
@@ -109,6 +110,10 @@ class _Reading:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
 
+    def targets(self, arguments: dict[str, Any], context: ToolContext) -> tuple[Target, ...]:
+        """The open document is where it is."""
+        return ()
+
     async def forget(self, conversation: str) -> None:
         self._shelf.forget(conversation)
 
@@ -148,6 +153,15 @@ class OpenPage(_Reading):
         except ToolError:
             return None
         return None if address.startswith(LOCAL) else f"open_page wants to fetch {address}"
+
+    def targets(self, arguments: dict[str, Any], context: ToolContext) -> tuple[Target, ...]:
+        """The host, also where a link's number stands for it."""
+        try:
+            address = self._shelf.address(context.conversation, arguments["url"])
+        except ToolError:
+            return ()
+        host = "" if address.startswith(LOCAL) else host_of(address)
+        return (Target("host", host),) if host else ()
 
     async def run(
         self, arguments: dict[str, Any], context: ToolContext, output: Callable[[str], None]

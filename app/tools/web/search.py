@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from app.settings import Settings
-from app.tools.base import Outside, Risk, ToolContext
+from app.tools.base import Outside, Risk, Target, ToolContext
 from app.tools.web.providers import Hit, provider
 from app.tools.web.untrusted import one_line, untrusted
 from engine.protocol import FunctionSpec, ToolSpec
@@ -53,6 +53,10 @@ class WebSearch:
         if not hits:
             return "no results; try other words"
         return untrusted("\n\n".join(_shown(number, hit) for number, hit in enumerate(hits, 1)))
+
+    def targets(self, arguments: dict[str, Any], context: ToolContext) -> tuple[Target, ...]:
+        """Words go to the service of the settings, whatever they are."""
+        return ()
 
     async def forget(self, conversation: str) -> None:
         """Nothing is kept."""
