@@ -36,6 +36,7 @@ from ui.chat.view import ChatView
 from ui.engine_panel.panel import EnginePanel
 from ui.sidebar.conversation_list import ConversationList
 from ui.status_line import StatusLine
+from ui.steering.desk import SteeringDesk
 from ui.theme import Choice, Theme, ThemeSource, current
 from ui.trace.view import TraceView
 from ui.widgets.banner import Banner, BannerColumn
@@ -72,8 +73,10 @@ class MainWindow(QMainWindow):
         self.trace = TraceView()
         self.engine = EnginePanel()
         self.status = StatusLine()
+        self.steering = SteeringDesk(self, bridge, self.trace)
         self._lay_out()
-        self._actions = build_actions(self, self._handlers())
+        self._actions = build_actions(self, self._handlers() | self.steering.handlers())
+        self.steering.set_actions(self._actions)
         self._fill_menus()
         self._connect()
         self._themes.changed.connect(self._set_theme)
@@ -96,9 +99,15 @@ class MainWindow(QMainWindow):
         column.addWidget(self.chat, 1)
         foot = QHBoxLayout()
         foot.setContentsMargins(24, 4, 24, 12)
-        self.composer.setMaximumWidth(_COLUMN)
+        writing = QWidget()
+        writing.setMaximumWidth(_COLUMN)
+        below = QVBoxLayout(writing)
+        below.setContentsMargins(0, 0, 0, 0)
+        below.setSpacing(0)
+        below.addWidget(self.steering.bar)
+        below.addWidget(self.composer)
         foot.addStretch(1)
-        foot.addWidget(self.composer, 1000)
+        foot.addWidget(writing, 1000)
         foot.addStretch(1)
         column.addLayout(foot)
         self._splitter = QSplitter(Qt.Orientation.Horizontal)
@@ -307,6 +316,7 @@ class MainWindow(QMainWindow):
         if not self._trace_dock.isHidden():
             self.trace.set_state(state)
         self.status.set_state(state)
+        self.steering.set_state(state)
         path = state.path()
         stopping = bool(path) and path[-1].status == "running" and path[-1].stopping is not None
         self.composer.set_running(state.running, stopping)
@@ -406,6 +416,7 @@ class MainWindow(QMainWindow):
 
     def _set_theme(self, theme: Theme) -> None:
         self.chat.set_theme(theme)
+        self.steering.bar.set_theme(theme)
         self.trace.set_theme(theme)
         self.engine.set_theme(theme)
 

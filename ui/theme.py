@@ -246,6 +246,7 @@ QFrame[role="trouble"] {{ background: {t.surface}; border: 1px solid {t.bad};
   border-radius: {t.radius}px; }}
 QFrame[role="note"] {{ background: {t.surface}; border: 1px solid {t.warn};
   border-radius: {t.radius}px; }}
+QFrame[role="chip"] {{ background: {t.user_bg}; border: 0; border-radius: 10px; }}
 QFrame[role="lane"] {{ background: {t.surface}; border: 1px solid {t.border};
   border-radius: 6px; }}
 QFrame[role="lane"]:hover, QFrame[role="lane"]:focus {{ border: 1px solid {t.accent}; }}

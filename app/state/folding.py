@@ -127,7 +127,13 @@ def _(body: ev.LaneEnd, state: ConversationState, event: Event) -> ConversationS
         state,
         body.lane,
         lambda t: replace(
-            t, status=body.status, answer=body.answer, ended=event.at, paused=None, lane_end=body
+            t,
+            status=body.status,
+            answer=body.answer,
+            ended=event.at,
+            paused=None,
+            pausing=False,
+            lane_end=body,
         ),
     )
 
@@ -142,7 +148,14 @@ def _(body: ev.TurnEnd, state: ConversationState, event: Event) -> ConversationS
     return _with_turn(
         state,
         body.turn,
-        lambda t: replace(t, status=body.status, answer=body.answer, ended=event.at, paused=None),
+        lambda t: replace(
+            t,
+            status=body.status,
+            answer=body.answer,
+            ended=event.at,
+            paused=None,
+            pausing=False,
+        ),
     )
 
 
@@ -163,13 +176,18 @@ def _(body: ev.BreakpointsSet, state: ConversationState, event: Event) -> Conver
 
 
 @_apply.register
+def _(body: ev.PauseAsked, state: ConversationState, event: Event) -> ConversationState:
+    return _with_turn(state, event.run, lambda t: replace(t, pausing=True))
+
+
+@_apply.register
 def _(body: ev.Paused, state: ConversationState, event: Event) -> ConversationState:
-    return _with_turn(state, event.run, lambda t: replace(t, paused=body))
+    return _with_turn(state, event.run, lambda t: replace(t, paused=body, pausing=False))
 
 
 @_apply.register
 def _(body: ev.Continued, state: ConversationState, event: Event) -> ConversationState:
-    return _with_turn(state, event.run, lambda t: replace(t, paused=None))
+    return _with_turn(state, event.run, lambda t: replace(t, paused=None, pausing=False))
 
 
 @_apply.register

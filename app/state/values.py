@@ -178,6 +178,8 @@ class Turn:
     remarks: tuple[Remark, ...] = ()
     """What belongs to no step."""
     paused: ev.Paused | None = None
+    pausing: bool = False
+    """A person asked for a pause, and it has not come to a place where it can."""
     queued: tuple[ev.MessageQueued, ...] = ()
     """What a person said that no step has taken yet."""
     hidden: frozenset[str] = frozenset()

@@ -8,50 +8,16 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel
 from pytestqt.qtbot import QtBot
 
 from app import events as ev
 from app.backends.base import ModelRequest
-from app.backends.scripted import Reply, ScriptedBackend
-from app.core import Core
-from app.paths import Paths
-from app.settings import Settings
-from app.state import Turn
-from ui.bridge import Bridge
-from ui.chat.lanes import LaneCard
+from app.backends.scripted import Reply
+from tests.ui.stage import Stage
 from ui.chat.text_widgets import RichText
-from ui.main_window import MainWindow
-from ui.theme import ThemeSource
 
 RUN = ev.RunSettings(tools=("calculator", "python"), effort="heavy", lanes=4, seed=1)
-
-
-class Stage:
-    """A window over a core whose model says what the test wants, and waits where it says."""
-
-    def __init__(self, folder: Path, app: QApplication, model: Callable[[ModelRequest], Reply]):
-        self.core = Core(Paths.under(folder), Settings(run=RUN), ScriptedBackend(model))
-        self.core.start()
-        self.bridge = Bridge(self.core)
-        self.window = MainWindow(self.bridge, ThemeSource(app, "light"))
-        self.window.show()
-
-    @property
-    def turn(self) -> Turn:
-        return self.bridge.state.path()[-1]
-
-    def cards(self) -> list[LaneCard]:
-        return [c for c in self.window.findChildren(LaneCard) if c.isVisible()]
-
-    def buttons(self, name: str) -> list[QAbstractButton]:
-        return [b for b in self.window.findChildren(QAbstractButton, name) if b.isVisible()]
-
-    def close(self) -> None:
-        self.window.close()
-        self.bridge.close()
-        self.window.deleteLater()
-        self.core.close()
 
 
 @pytest.fixture
@@ -59,7 +25,7 @@ def stage(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[Callable
     made: list[Stage] = []
 
     def make(model: Callable[[ModelRequest], Reply]) -> Stage:
-        made.append(Stage(tmp_path, qapp, model))
+        made.append(Stage(tmp_path, qapp, model, RUN))
         qtbot.waitExposed(made[-1].window)
         return made[-1]
 
@@ -89,8 +55,7 @@ def test_lanes_live_one_stopped_and_the_answer(qtbot: QtBot, stage: Callable[...
     s = stage(model)
     box = s.window.findChild(QComboBox, "lanes")
     assert box is not None and box.isVisible() and box.currentData() == 4
-    s.window.composer.editor.setPlainText("How many?")
-    s.window.composer.submit()
+    s.ask("How many?")
     qtbot.waitUntil(lambda: len(s.cards()) == 4)
     fourth = s.cards()[3]
     qtbot.waitUntil(lambda: len(s.buttons("stopLane")) == 1)
@@ -131,10 +96,8 @@ def test_what_a_lane_asks_is_asked_with_its_number(
     qtbot.waitUntil(lambda: bool(s.buttons("deny")))
     asked = s.turn.lanes[2].steps[0].tools[0]
     assert asked.waiting
-    assert any(
-        "Lane 3: " in getattr(w, "text", str)()
-        for w in s.window.chat.findChildren(type(s.cards()[0]._gist))
-    )
+    texts = [w.text() for w in s.window.chat.findChildren(QLabel) if w.isVisible()]
+    assert any("Lane 3: " in text for text in texts)
     qtbot.mouseClick(s.buttons("deny")[0], Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not s.bridge.state.running)
     assert s.turn.lanes[2].steps[0].tools[0].status == "denied"

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QModelIndex, Qt, QTimer, Signal
-from PySide6.QtWidgets import QHeaderView, QSplitter, QStackedLayout, QTreeView, QWidget
+from PySide6.QtCore import QModelIndex, QPoint, Qt, QTimer, Signal
+from PySide6.QtWidgets import (
+    QHeaderView,
+    QLayout,
+    QSplitter,
+    QStackedLayout,
+    QTreeView,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.state import ConversationState, Step, ToolRun, Turn
 from ui.chat.row_base import label
@@ -16,12 +24,14 @@ from ui.trace.nodes import NodeSource
 from ui.trace.tree import KEY, TraceModel
 
 _TICK_MS = 500
+_NOTHING = (None, None, None)
 
 
 class TraceView(QWidget):
-    """Signals: ``selected(key)`` when a person picks a line."""
+    """Signals: ``selected(key)`` when a person picks a line, ``menu_asked(key, place)``."""
 
     selected = Signal(str)
+    menu_asked = Signal(str, QPoint)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -44,6 +54,8 @@ class TraceView(QWidget):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
             header.resizeSection(column, 72)
         self.tree.selectionModel().currentChanged.connect(self._picked)
+        self.tree.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.tree.customContextMenuRequested.connect(self._ask_menu)
         self._model.rowsInserted.connect(self._inserted)
         self.details = Details()
         self.details.tabs.currentChanged.connect(lambda _: self._show())
@@ -56,7 +68,11 @@ class TraceView(QWidget):
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._empty.setWordWrap(True)
         self._empty.setText(self.tr("Steps, prompts and tool calls appear here when a run begins."))
-        self._stack = QStackedLayout(self)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(0)
+        self._stack = QStackedLayout()
+        self._column.addLayout(self._stack, 1)
         self._stack.addWidget(self._empty)
         self._stack.addWidget(splitter)
         self.setMinimumWidth(320)
@@ -98,7 +114,23 @@ class TraceView(QWidget):
             self._turn_to_page(key)
             self._show()
 
+    def set_toolbar(self, bar: QLayout) -> None:
+        """Above the tree."""
+        self._column.insertLayout(0, bar)
+
+    def chosen(self) -> tuple[Turn | None, Step | None, ToolRun | None]:
+        """What the selected line is about."""
+        index = self.tree.currentIndex()
+        return self.about(index.siblingAtColumn(0).data(KEY)) if index.isValid() else _NOTHING
+
     # -- inside
+
+    def _ask_menu(self, place: QPoint) -> None:
+        index = self.tree.indexAt(place)
+        if index.isValid():
+            self._follow = False
+            key = index.siblingAtColumn(0).data(KEY)
+            self.menu_asked.emit(key, self.tree.viewport().mapToGlobal(place))
 
     def _picked(self, index: QModelIndex) -> None:
         if self._quiet or not index.isValid():
@@ -140,7 +172,7 @@ class TraceView(QWidget):
             self.tree.expand(parent)
 
     def _turn_to_page(self, key: str) -> None:
-        turn, step, run = self._find(key)
+        turn, step, run = self.about(key)
         if key.endswith("/prompt"):
             self.details.show_page("prompt")
         elif run is not None:
@@ -150,7 +182,7 @@ class TraceView(QWidget):
         elif turn is not None:
             self.details.show_page("settings")
 
-    def _find(self, key: str) -> tuple[Turn | None, Step | None, ToolRun | None]:
+    def about(self, key: str) -> tuple[Turn | None, Step | None, ToolRun | None]:
         """What a key names."""
         turns = [one for turn in self._state.path() for one in (turn, *turn.lanes)]
         for turn in turns:
@@ -171,7 +203,7 @@ class TraceView(QWidget):
         """Fill the shown tab for the selected line."""
         index = self.tree.currentIndex()
         key = index.siblingAtColumn(0).data(KEY) if index.isValid() else ""
-        turn, step, run = self._find(key)
+        turn, step, run = self.about(key)
         if turn is not None and step is None and turn.steps:
             step = turn.steps[-1]
         call = step.call if step else None

@@ -1,0 +1,83 @@
+"""The real window over the real core, with a model that says what a test wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QAbstractButton, QApplication, QWidget
+from pytestqt.qtbot import QtBot
+
+from app import events as ev
+from app.backends.base import ModelRequest
+from app.backends.scripted import Reply, ScriptedBackend
+from app.core import Core
+from app.paths import Paths
+from app.settings import Settings
+from app.state import Turn
+from ui.bridge import Bridge
+from ui.chat.lanes import LaneCard
+from ui.main_window import MainWindow
+from ui.theme import ThemeSource
+
+
+class Stage:
+    """Owns all of it; :meth:`close` frees it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        app: QApplication,
+        model: Callable[[ModelRequest], Reply],
+        run: ev.RunSettings,
+    ) -> None:
+        self.model = ScriptedBackend(model)
+        self.core = Core(Paths.under(folder), Settings(run=run), self.model)
+        self.core.start()
+        self.bridge = Bridge(self.core)
+        self.window = MainWindow(self.bridge, ThemeSource(app, "light"))
+        self.window.show()
+
+    @property
+    def turn(self) -> Turn:
+        return self.bridge.state.path()[-1]
+
+    def ask(self, text: str) -> None:
+        """Type and send."""
+        self.window.composer.editor.setPlainText(text)
+        self.window.composer.submit()
+
+    def cards(self) -> list[LaneCard]:
+        return [c for c in self.window.findChildren(LaneCard) if c.isVisible()]
+
+    def buttons(self, name: str) -> list[QAbstractButton]:
+        return [b for b in self.window.findChildren(QAbstractButton, name) if b.isVisible()]
+
+    def click(self, qtbot: QtBot, name: str) -> None:
+        """The visible button of a name, once there is one that can be pressed."""
+        qtbot.waitUntil(lambda: any(b.isEnabled() for b in self.buttons(name)))
+        found = next(b for b in self.buttons(name) if b.isEnabled())
+        qtbot.mouseClick(found, Qt.MouseButton.LeftButton)
+
+    def press(self, name: str) -> None:
+        """An action, as its key or menu line does."""
+        action = self.window.findChild(QAction, name)
+        assert action is not None and action.isEnabled(), name
+        action.trigger()
+
+    def dialog(self, qtbot: QtBot, name: str) -> QWidget:
+        """The open dialog of a name."""
+
+        def found() -> list[QWidget]:
+            return [w for w in self.window.findChildren(QWidget, name) if w.isVisible()]
+
+        qtbot.waitUntil(lambda: bool(found()))
+        return found()[0]
+
+    def close(self) -> None:
+        self.window.close()
+        self.bridge.close()
+        self.window.deleteLater()
+        self.core.close()

@@ -1,0 +1,1 @@
+"""Holding a run and changing it: what a debugger does to a program."""

@@ -1,0 +1,194 @@
+"""Above the composer: the plan, what is queued for the next step, and where the run is held."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QFontMetrics, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from app import events as ev
+from app.state import ConversationState
+from ui.chat.message_rows import HeaderButton
+from ui.chat.row_base import Card, button, label, line
+from ui.chat.text_widgets import PlainText
+from ui.steering.status import Held, Status, address, plan_gist, plan_text
+from ui.theme import Theme, current
+
+_PLAN_HEIGHT = 132
+_CHIP = 240
+
+
+class Chip(Card):
+    """A queued message. Signals: ``removed(id)``."""
+
+    removed = Signal(str)
+
+    def __init__(self, message: ev.MessageQueued) -> None:
+        super().__init__("chip")
+        self.setObjectName("queuedChip")
+        self.id = message.id
+        text = label()
+        words = " ".join(message.text.split())
+        end = Qt.TextElideMode.ElideRight
+        text.setText(QFontMetrics(current().small_font).elidedText(words, end, _CHIP))
+        text.setFont(current().small_font)
+        self.setToolTip(message.text[:2000])
+        self.setAccessibleName(self.tr("Queued: {text}").format(text=words))
+        remove = button("✕", "removeQueued", self.tr("Take it back"), "quiet")
+        remove.setFixedSize(22, 20)
+        remove.clicked.connect(lambda: self.removed.emit(self.id))
+        self.column.setContentsMargins(10, 1, 2, 1)
+        self.column.addLayout(line(text, remove, spacing=2))
+
+
+class RunBar(QWidget):
+    """Hidden while there is nothing to say. Signals: ``continued``, ``stepped``, ``stopped``,
+    ``unqueued(id)``, ``call_edited(address, arguments)``, ``result_edited(address, result)``: the
+    texts as they stand, for an editor.
+    """
+
+    continued = Signal()
+    stepped = Signal()
+    stopped = Signal()
+    unqueued = Signal(str)
+    call_edited = Signal(str, str)
+    result_edited = Signal(str, str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._status = Status()
+        self._conversation = ""
+        self._plan_open: bool | None = None
+        self._plan_card = Card("reasoning")
+        self._plan_card.setObjectName("planCard")
+        self._plan_head = HeaderButton("planHeader", self._toggle_plan)
+        self._plan_head.title.setText(self.tr("Plan"))
+        self._plan_text = PlainText(max_height=_PLAN_HEIGHT)
+        self._plan_text.setObjectName("planText")
+        self._plan_text.setAccessibleName(self.tr("Plan"))
+        self._plan_card.column.addWidget(self._plan_head)
+        self._plan_card.column.addWidget(self._plan_text)
+        self._chips = QWidget()
+        self._chip_line = QHBoxLayout(self._chips)
+        self._chip_line.setContentsMargins(0, 0, 0, 0)
+        self._chip_line.setSpacing(6)
+        for_next = label("faint")
+        for_next.setText(self.tr("For the next step:"))
+        self._chip_line.addWidget(for_next)
+        self._chip_line.addStretch(1)
+        self._shown_chips: list[Chip] = []
+        self._held = self._make_held()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 6)
+        column.setSpacing(6)
+        for widget in (self._plan_card, self._chips, self._held):
+            column.addWidget(widget)
+        self._show()
+
+    def _make_held(self) -> Card:
+        card = Card("note")
+        card.setObjectName("heldCard")
+        self._where = label()
+        self._where.setObjectName("heldWhere")
+        self._edit = button(self.tr("Edit call…"), "editHeld", "")
+        self._edit.clicked.connect(self._edit_held)
+        go = button(self.tr("Continue"), "continueHeld", self.tr("Go on (F8)"), "primary")
+        go.clicked.connect(self.continued)
+        step = button(self.tr("Step"), "stepHeld", self.tr("Go on to the next step (F10)"))
+        step.clicked.connect(self.stepped)
+        stop = button(self.tr("Stop"), "stopHeld", self.tr("End the run here (Esc)"), "quiet")
+        stop.clicked.connect(self.stopped)
+        self._buttons = (self._edit, go, step, stop)
+        card.column.addLayout(line(self._where, None, *self._buttons, spacing=6))
+        return card
+
+    def set_state(self, state: ConversationState) -> None:
+        """Show what there is."""
+        status = Status.of(state)
+        if state.id != self._conversation:
+            self._conversation, self._plan_open = state.id, None
+        elif status == self._status:
+            return
+        self._status = status
+        self._show()
+
+    def set_theme(self, theme: Theme) -> None:
+        """Fonts of the theme."""
+        self._plan_text.setFont(theme.body_font)
+        self._show()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Another width shows more or less."""
+        super().resizeEvent(event)
+        self._show()
+
+    def _show(self) -> None:
+        status = self._status
+        self._show_plan(status)
+        self._show_chips(status.queued)
+        self._show_held(status)
+        self.setVisible(bool(status.plan or status.queued or status.held or status.pausing))
+
+    def _show_plan(self, status: Status) -> None:
+        self._plan_card.setVisible(bool(status.plan))
+        opened = status.running if self._plan_open is None else self._plan_open
+        self._plan_head.show_open(opened)
+        gist = plan_gist(status.plan)
+        end = Qt.TextElideMode.ElideRight
+        room = max(self.width() - 110, 80)
+        self._plan_head.detail.setText(self.fontMetrics().elidedText(gist, end, room))
+        self._plan_head.setAccessibleName(self.tr("Plan: {gist}").format(gist=gist))
+        self._plan_text.setVisible(opened)
+        self._plan_text.show_text(plan_text(status.plan))
+        width = self._plan_card.inner_width(max(self.width(), 200))
+        self._plan_text.setFixedHeight(self._plan_text.height_at(width))
+
+    def _toggle_plan(self) -> None:
+        self._plan_open = not self._plan_text.isVisibleTo(self._plan_card)
+        self._show()
+
+    def _show_chips(self, queued: tuple[ev.MessageQueued, ...]) -> None:
+        self._chips.setVisible(bool(queued))
+        if [chip.id for chip in self._shown_chips] == [message.id for message in queued]:
+            return
+        for chip in self._shown_chips:
+            self._chip_line.removeWidget(chip)
+            chip.hide()
+            chip.deleteLater()
+        self._shown_chips = [Chip(message) for message in queued]
+        for i, chip in enumerate(self._shown_chips, 1):
+            chip.removed.connect(self.unqueued)
+            self._chip_line.insertWidget(i, chip)
+
+    def _show_held(self, status: Status) -> None:
+        self._held.setVisible(bool(status.held) or status.pausing)
+        for widget in self._buttons[1:]:
+            widget.setVisible(bool(status.held))
+        first = status.held[0] if status.held else None
+        words = self.tr("Pausing at the next place…") if first is None else first.words()
+        if len(status.held) > 1:
+            words = self.tr("{n} lanes are paused: {why}").format(
+                n=len(status.held), why=status.held[0].why.reason
+            )
+        pending = first.pending() if first else None
+        result = first.result() if first else None
+        self._edit.setVisible(bool(pending or result))
+        self._edit.setText(self.tr("Edit call…") if pending else self.tr("Edit result…"))
+        tip = self.tr("Change it before the model goes on")
+        self._edit.setToolTip(tip)
+        self._edit.setAccessibleName(tip)
+        taken = sum(w.sizeHint().width() + 6 for w in self._buttons if w.isVisibleTo(self._held))
+        end = Qt.TextElideMode.ElideRight
+        room = max(self.width() - taken - 40, 60)
+        self._where.setText(self._where.fontMetrics().elidedText(words, end, room))
+        self._where.setToolTip(words)
+
+    def _edit_held(self) -> None:
+        held: Held | None = self._status.held[0] if self._status.held else None
+        if held is None:
+            return
+        pending, result = held.pending(), held.result()
+        if pending is not None:
+            self.call_edited.emit(address(held.turn, pending.call), pending.arguments)
+        elif result is not None:
+            self.result_edited.emit(address(held.turn, result.call), result.result)
