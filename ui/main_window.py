@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.engines.view import EngineView
-from app.errors import SelenographError, StoreError
+from app.errors import RequestError, SelenographError, StoreError
 from app.events import RunSettings
 from app.mcp.config import server_names
 from app.settings import WindowLayout
@@ -31,6 +31,7 @@ from app.store.journal import ConversationSummary
 from app.terminal.doctor import as_text, diagnose
 from ui.actions import ACTIONS, ShortcutsDialog, build_actions
 from ui.bridge import Bridge
+from ui.chat.artefacts import Gallery
 from ui.chat.composer import Composer
 from ui.chat.view import ChatView
 from ui.engine_panel.panel import EnginePanel
@@ -187,6 +188,10 @@ class MainWindow(QMainWindow):
         self.composer.folder_wanted.connect(self._ask_folder)
         self.composer.settings_changed.connect(self._keep_run_settings)
         chat.decided.connect(lambda *answer: self._command(core.decide, *answer))
+        chat.undoAsked.connect(lambda change: self._command(core.undo_change, change))
+        gallery = Gallery(core.blobs.get, self)
+        gallery.failed.connect(lambda why: self._failed(RequestError("not_saved", why)))
+        chat.set_gallery(gallery)
         chat.regenerate.connect(lambda turn: self._command(core.regenerate, turn))
         chat.edited.connect(lambda turn, text: self._command(core.edit, turn, text))
         chat.branchSelected.connect(lambda turn: self._command(core.select, turn))

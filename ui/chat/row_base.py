@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ui.chat.rows import Row
 from ui.theme import Theme
 
+if TYPE_CHECKING:
+    from ui.chat.artefacts import Gallery
+
 
 class ChatActions(QObject):
     """Everything a row can ask for. Signals: ``decided(call, decision, reason)``,
     ``regenerate(turn)``, ``edited(turn, text)``, ``branch_selected(turn)``,
     ``resume_asked(turn)``, ``restart_engine_asked()``, ``selected(key)``, ``toggled(key, open)``,
-    ``resized(key)``, ``lane_stopped(lane)``.
+    ``resized(key)``, ``lane_stopped(lane)``, ``undo_asked(change)``.
+
+    ``gallery`` decodes artefacts; None: there are none to show.
     """
 
     decided = Signal(str, str, str)
@@ -26,6 +33,8 @@ class ChatActions(QObject):
     toggled = Signal(str, bool)
     resized = Signal(str)
     lane_stopped = Signal(str)
+    undo_asked = Signal(str)
+    gallery: Gallery | None = None
 
 
 class RowWidget(QWidget):

@@ -9,6 +9,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QLineEdit, QVBoxLayout, QWidget
 
+from app.state import ToolRun
+from ui.chat.artefacts import Artefacts
+from ui.chat.changes import Changes, DiffText
 from ui.chat.message_rows import HeaderButton
 from ui.chat.row_base import (
     Card,
@@ -51,13 +54,19 @@ class ToolWidget(RowWidget):
         self._question = label()
         self._question.setWordWrap(True)
         self._approval = self._make_approval()
+        self._diff = DiffText()
+        self._changes = Changes(actions)
+        self._artefacts = Artefacts(actions)
         for widget in (
             self._head,
             self._arguments,
+            self._diff,
+            self._changes,
             self._question,
             self._approval,
             self._result_title,
             self._result,
+            self._artefacts,
         ):
             self._card.column.addWidget(widget)
         column = QVBoxLayout(self)
@@ -125,6 +134,13 @@ class ToolWidget(RowWidget):
         self._question.setVisible(self._asking or bool(run and run.problem))
         if run is not None:
             self._question.setText(run.asked if self._asking else run.problem)
+        diff = _diff(run) if self._opened else ""
+        self._diff.setVisible(bool(diff))
+        if diff:
+            self._diff.show_diff(diff, theme)
+            self._arguments.setVisible(False)  # the same, and less readable
+        self._changes.show_run(run)
+        self._artefacts.show_all(run.artefacts if run else (), theme)
         result = (run.result or run.output) if run else ""
         shown = self._opened and bool(result)
         self._result.setVisible(shown)
@@ -140,9 +156,10 @@ class ToolWidget(RowWidget):
 
     def height_at(self, width: int) -> int:
         inner = self._card.inner_width(width)
-        for text in (self._arguments, self._result):
+        for text in (self._arguments, self._diff, self._result):
             if text.isVisibleTo(self):
                 text.setFixedHeight(text.height_at(inner))
+        self._artefacts.fit(inner)
         return natural_height(self)
 
     def _state(self, row: ToolRow) -> tuple[str, str]:
@@ -167,6 +184,13 @@ class ToolWidget(RowWidget):
     def _toggle(self) -> None:
         if not self._asking:
             self.actions_.toggled.emit(self.key, not self._opened)
+
+
+def _diff(run: ToolRun | None) -> str:
+    """What it changed, or while it is asked about, what it would change."""
+    if run is None:
+        return ""
+    return "\n".join(one.diff for one in run.changes) or run.preview
 
 
 def readable(arguments: str) -> str:

@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QStackedLayout, QVBoxLayout, QWidget
 
 from app.engines.view import EngineView
 from app.state import ConversationState
+from ui.chat.artefacts import Gallery
 from ui.chat.first_page import FirstPage
 from ui.chat.lanes import LanesWidget
 from ui.chat.message_rows import (
@@ -56,6 +57,7 @@ class ChatView(QWidget):
     """Shows one conversation. Signals as named; keys are ids of turns, steps, parts and calls."""
 
     decided = Signal(str, str, str)
+    undoAsked = Signal(str)
     regenerate = Signal(str)
     edited = Signal(str, str)
     branchSelected = Signal(str)
@@ -120,6 +122,15 @@ class ChatView(QWidget):
         self._list.forget_heights()
         self._list.refresh()
 
+    def set_gallery(self, gallery: Gallery) -> None:
+        """Where pictures and tables come from."""
+        self._actions.gallery = gallery
+        gallery.ready.connect(self._artefact_ready)
+
+    def _artefact_ready(self, blob: str) -> None:
+        self._list.forget_heights()
+        self._list.refresh()
+
     def set_engine(self, view: EngineView | None) -> None:
         """Tell the first page whether there is somebody to talk to."""
         self._first.set_engine(view)
@@ -158,6 +169,7 @@ class ChatView(QWidget):
     def _connected_actions(self) -> ChatActions:
         actions = ChatActions(self)
         actions.decided.connect(self.decided)
+        actions.undo_asked.connect(self.undoAsked)
         actions.regenerate.connect(self.regenerate)
         actions.edited.connect(self.edited)
         actions.branch_selected.connect(self.branchSelected)

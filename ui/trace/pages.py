@@ -105,6 +105,13 @@ def _tool(run: ToolRun) -> str:
         by = f" by {run.decided_by}" if run.decided_by else ""
         reason = f" ({run.deny_reason})" if run.deny_reason else ""
         lines.append(f"approval: {run.decision or 'waiting'}{by}{reason}")
+    if run.risk:
+        confined = f", confined by {run.sandbox}" if run.sandbox else ""
+        lines.append(f"risk: {run.risk}{confined}")
+    for change in run.changes:
+        undone = " (undone)" if change.change in run.undone else ""
+        lines += ["", f"changed {change.path}{undone}", change.diff]
+    lines += [f"made {one.media} {one.title} ({one.size:,} bytes)" for one in run.artefacts]
     if run.status:
         lines.append(f"{run.status} after {run.seconds:.2f} s")
     lines += ["", run.result if run.status else run.output]
