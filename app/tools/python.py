@@ -66,6 +66,11 @@ class Python:
     async def level(self) -> Level:
         return await self._workplace.level()
 
+    def question(self, arguments: dict[str, Any], context: ToolContext) -> str:
+        """What a person is asked."""
+        network = ", with the network" if self._workplace.settings().network else ""
+        return f"Run this code{network}?"
+
     async def run(
         self, arguments: dict[str, Any], context: ToolContext, output: Callable[[str], None]
     ) -> str:
