@@ -25,13 +25,13 @@ ActivationRows::ActivationRows(const Isa& isa, std::int64_t rows, std::int64_t c
       groups_((columns + kGroup - 1) / kGroup),
       stride_(fast ? padded(columns, isa.block) / kGroup * isa.group_bytes : 0),
       offsets_(fast ? padded(columns, isa.block) / kGroup : 0),
-      wide_(rows * groups_ * kGroup, columns % kGroup == 0 ? begin : Begin::zero),
+      wide_(rows * pitch(), columns % kGroup == 0 ? begin : Begin::zero),
       data_(rows * stride_),
       offset_(rows * offsets_),
       scale_(fast ? rows : 0) {}
 
 void ActivationRows::quantise(std::int64_t row) {
-    scale_.get()[row] = isa_.quantise(wide_.get() + row * width(), width(),
+    scale_.get()[row] = isa_.quantise(this->row(row), width(),
                                       data_.get() + row * stride_, offset_.get() + row * offsets_);
 }
 
@@ -45,14 +45,20 @@ void dot(const Isa& isa, const Matrix& matrix, std::int64_t first, std::int64_t 
                            x.fast_view(), tokens, tokens_count, y + r, stride, scratch.bytes.get());
         return;
     }
-    for (std::int64_t t = 0; t < tokens_count; t += kTokenTile) {
-        const int tile = static_cast<int>(std::min<std::int64_t>(kTokenTile, tokens_count - t));
-        if (fast)
+    const auto tiles = [&](std::int64_t most, auto&& take) {
+        for (std::int64_t t = 0; t < tokens_count; t += most)
+            take(t, static_cast<int>(std::min(most, tokens_count - t)));
+    };
+    if (fast)
+        return tiles(kTokenTile, [&](std::int64_t t, int tile) {
             isa.fast_dot(matrix, first, count, x.fast_view(), tokens + t, tile, y + t * stride, stride);
-        else
-            isa.wide_dot[static_cast<int>(matrix.format)](matrix, first, count, x.wide_view(),
-                                                          tokens + t, tile, y + t * stride, stride);
-    }
+        });
+    const WideDot wide = isa.wide_dot[static_cast<int>(matrix.format)];
+    for (std::int64_t r = 0; r < count; r += kWideRows)
+        tiles(kWideTile, [&](std::int64_t t, int tile) {
+            wide(matrix, first + r, std::min<std::int64_t>(kWideRows, count - r), x.wide_view(), tokens + t,
+                 tile, y + t * stride + r, stride);
+        });
 }
 
 }  // namespace selenograph

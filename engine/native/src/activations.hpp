@@ -56,10 +56,13 @@ public:
 
     std::int64_t rows() const { return rows_; }
     std::int64_t width() const { return groups_ * kGroup; }
-    float* row(std::int64_t row) { return wide_.get() + row * width(); }
+    // Values between rows: an odd number of lines of the cache, or a column of rows would meet in few
+    // sets of it.
+    std::int64_t pitch() const { return width() + 16; }
+    float* row(std::int64_t row) { return wide_.get() + row * pitch(); }
     void quantise(std::int64_t row);   // once its float32 values are there
     bool fast() const { return stride_ > 0; }
-    WideRows wide_view() const { return {wide_.get(), groups_}; }
+    WideRows wide_view() const { return {wide_.get(), pitch()}; }
     FastRows fast_view() const {
         return {data_.get(), offset_.get(), scale_.get(), stride_, offsets_};
     }

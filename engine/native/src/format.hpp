@@ -10,7 +10,9 @@ namespace selenograph {
 constexpr int kGroup = 32;         // columns that share a scale in INT4 and INT8
 constexpr int kOctet = 8;          // columns whose INT4 weights fill four bytes
 constexpr int kFp8Block = 128;     // rows and columns that share a scale in FP8
-constexpr int kTokenTile = 4;      // tokens that share one reading of the weights
+constexpr int kTokenTile = 4;      // tokens that share one reading of INT4 weights
+constexpr int kWideTile = 8;       // and, as floats, of any weights,
+constexpr int kWideRows = 32;      // of which so many rows stay in the second-level cache
 
 enum class Format { int4, int8, bf16, fp8, f32 };
 constexpr int kFormats = 5;
@@ -45,8 +47,8 @@ constexpr int group_bytes(Format format) {
 
 // Rows of float32 activations in column order, zero up to a multiple of 32 columns.
 struct WideRows {
-    const float* data;             // [rows, 32 * groups]
-    std::int64_t groups;
+    const float* data;             // [rows, pitch]
+    std::int64_t pitch;
 };
 
 // Rows of INT8 activations on two levels of scale: x = scale[row] * m * q, where q is INT8 and m, an

@@ -8,12 +8,12 @@
 
 namespace selenograph {
 
-// y[t * stride + r] = dot(matrix row first + r, x[tokens[t]]) for r < count and t < tile <= 4.
+// y[t * stride + r] = dot(matrix row first + r, x[tokens[t]]) for r < count and t < tile <= kWideTile.
 using WideDot = void (*)(const Matrix& matrix, std::int64_t first, std::int64_t count,
                          const WideRows& x, const std::int64_t* tokens, int tile, float* y,
                          std::int64_t stride);
 
-// The same for INT4 weights and INT8 activations.
+// The same for INT4 weights and INT8 activations, tile <= kTokenTile.
 using FastDot = void (*)(const Matrix& matrix, std::int64_t first, std::int64_t count,
                          const FastRows& x, const std::int64_t* tokens, int tile, float* y,
                          std::int64_t stride);

@@ -190,7 +190,7 @@ void StepJob::run(int phase, std::int64_t first, std::int64_t count) {
         case kValueUp:
             return each([&](std::int64_t h) {
                 dot(isa_, a.kv_b, h * (s.nope + s.value) + s.nope, s.value, joined_, fast(a.kv_b),
-                    &token_[h * tokens_], tokens_, heads_.row(0) + h * s.value, heads_.width());
+                    &token_[h * tokens_], tokens_, heads_.row(0) + h * s.value, heads_.pitch());
             });
         case kHeads:
             return each([&](std::int64_t t) {

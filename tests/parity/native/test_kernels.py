@@ -137,6 +137,25 @@ def test_linear_takes_any_shape(
         assert np.abs(got - want).max(initial=0) < (3e-2 if mode == "fast" else 2e-5)
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("groups", [16, 31, 64, 150])
+def test_long_rows_give_a_token_the_bits_it_has_alone(form: Format, isa: str, groups: int) -> None:
+    """Rows longer than the stretches in which several tokens take them."""
+    columns = 32 * groups + (0 if form in ("int4", "int8") else 9)
+    rng = np.random.default_rng(groups)
+    matrix = random_matrix(rng, 37, columns, form)
+    x = rng.standard_normal((11, columns), dtype=np.float32)
+    pool = _kernels.Experts(2, isa, "exact")
+    number = pool.add_matrix(matrix.parts)
+    alone = np.concatenate([pool.linear(number, row[None]) for row in x])
+    for tokens in range(1, 12):
+        assert np.array_equal(pool.linear(number, x[:tokens]), alone[:tokens])
+    pool.close()
+    want = x.astype(np.float64) @ matrix.values.T
+    assert np.abs(alone - want).max() < 2e-6 * np.sqrt(columns) * np.abs(want).std()
+
+
 @pytest.mark.parametrize("mode", ["exact", "fast"])
 @pytest.mark.parametrize("form", FORMATS)
 def test_shared_experts_are_added_for_every_token(form: Format, mode: str) -> None:
