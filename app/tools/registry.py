@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any
-
-import jsonschema
 
 from app.errors import ToolError
 from app.mcp.hub import Hub, McpTool
 from app.paths import Paths
 from app.settings import Settings
+from app.tools.arguments import checked
 from app.tools.base import Tool
 from app.tools.calculator import Calculator
 from app.tools.edits import EditFile, WriteFile
@@ -22,8 +20,6 @@ from app.tools.shell import Shell
 from app.tools.web.browse import FindInPage, NextPage, OpenPage, Shelf
 from app.tools.web.search import WebSearch
 from engine.protocol import ToolSpec
-
-LONGEST_ARGUMENTS = 1_000_000
 
 
 class Toolbox:
@@ -69,21 +65,7 @@ class Toolbox:
 
     def parse(self, name: str, arguments_text: str) -> dict[str, Any]:
         """The arguments of a call, checked against the tool's schema. Raises ToolError."""
-        if len(arguments_text) > LONGEST_ARGUMENTS:
-            raise ToolError("arguments", "the arguments are too long")
-        try:
-            arguments = json.loads(arguments_text or "{}")
-        except (ValueError, RecursionError):
-            raise ToolError("arguments", "the arguments are not JSON") from None
-        try:
-            jsonschema.validate(arguments, self._schema(name))
-        except RecursionError:
-            raise ToolError("arguments", "the arguments are nested too deeply") from None
-        except jsonschema.ValidationError as error:
-            where = f"{error.json_path[2:]}: " if error.path else ""
-            raise ToolError("arguments", f"wrong arguments: {where}{error.message[:300]}") from None
-        assert isinstance(arguments, dict)
-        return arguments
+        return checked(arguments_text, self._schema(name))
 
     async def forget(self, conversation: str) -> None:
         for tool in self._tools.values():

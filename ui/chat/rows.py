@@ -60,6 +60,8 @@ class ToolRow:
     key: str
     part: Part | None
     run: ToolRun | None
+    schema: dict[str, Any] | None = None
+    """Of its arguments, while it asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +155,9 @@ def _step_rows(step: Step, running: bool) -> tuple[Row, ...]:
             judged = step.purpose == "aggregate"
             rows += _blocks(part.id, verdict_of(part.text, ())[0] if judged else part.text)
         else:
-            rows.append(ToolRow(part.call or part.id, part, runs.pop(part.call, None)))
-    rows += [ToolRow(run.call, None, run) for run in runs.values()]
+            run = runs.pop(part.call, None)
+            rows.append(ToolRow(part.call or part.id, part, run, _schema(step, run)))
+    rows += [ToolRow(run.call, None, run, _schema(step, run)) for run in runs.values()]
     call = step.call
     if not step.parts and running and not step.ended:
         done, total, left = 0, 0, None
@@ -180,6 +183,13 @@ def _lanes(turn: Turn) -> list[Row]:
                 asked = replace(run, call=address, asked=f"Lane {lane.number}: {run.asked}")
                 rows.append(ToolRow(address, None, asked))
     return rows
+
+
+def _schema(step: Step, run: ToolRun | None) -> dict[str, Any] | None:
+    if run is None or not run.waiting or step.call is None:
+        return None
+    specs = (spec.function for spec in step.call.tools)
+    return next((one.parameters for one in specs if one.name == run.name), None)
 
 
 def _in_order(step: Step) -> list[tuple[str, Part | Remark]]:
