@@ -31,6 +31,7 @@ from app.store.journal import ConversationSummary
 from app.terminal.doctor import as_text, diagnose
 from ui.actions import ACTIONS, ShortcutsDialog, build_actions
 from ui.bridge import Bridge
+from ui.chat.approval_box import Given
 from ui.chat.artefacts import Gallery
 from ui.chat.composer import Composer
 from ui.chat.view import ChatView
@@ -187,7 +188,7 @@ class MainWindow(QMainWindow):
         self.composer.folder_chosen.connect(self.set_folder)
         self.composer.folder_wanted.connect(self._ask_folder)
         self.composer.settings_changed.connect(self._keep_run_settings)
-        chat.decided.connect(lambda *answer: self._command(core.decide, *answer))
+        chat.decided.connect(self._decide)
         chat.undoAsked.connect(lambda change: self._command(core.undo_change, change))
         gallery = Gallery(core.blobs.get, self)
         gallery.failed.connect(lambda why: self._failed(RequestError("not_saved", why)))
@@ -290,6 +291,18 @@ class MainWindow(QMainWindow):
         """Do something in the open conversation."""
         if self._conversation:
             self.bridge.then(work(self._conversation, *arguments))  # type: ignore[arg-type]
+
+    def _decide(self, given: Given) -> None:
+        if self._conversation:
+            decided = self._core.decide(
+                self._conversation,
+                given.call,
+                given.decision,  # type: ignore[arg-type]
+                given.reason,
+                rule=given.rule,
+                arguments=given.arguments,
+            )
+            self.bridge.then(decided)
 
     def _regenerate_last(self) -> None:
         path = self.bridge.state.path()

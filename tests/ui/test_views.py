@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from app.state import ConversationState, fold, fold_all
 from tests.ui import recordings
 from tests.ui.recordings import Recording
+from ui.chat.approval_box import Given
 from ui.chat.view import ChatView
 from ui.theme import ThemeSource, current
 from ui.trace.tree import KEY, TraceModel
@@ -131,7 +132,7 @@ def test_approval_and_examples(qtbot: QtBot) -> None:
     with qtbot.waitSignal(view.decided) as decided:
         qtbot.mouseClick(shown()[0], Qt.MouseButton.LeftButton)
     assert decided.args is not None
-    assert decided.args[:2] == [waiting.call, "once"]
+    assert decided.args == [Given(waiting.call, "once")]
 
 
 @pytest.mark.parametrize("name", ["short", "rich", "asking", "lost"])

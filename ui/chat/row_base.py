@@ -11,19 +11,21 @@ from ui.chat.rows import Row
 from ui.theme import Theme
 
 if TYPE_CHECKING:
+    from ui.chat.approval_box import Draft
     from ui.chat.artefacts import Gallery
 
 
 class ChatActions(QObject):
-    """Everything a row can ask for. Signals: ``decided(call, decision, reason)``,
+    """Everything a row can ask for. Signals: ``decided(Given)``,
     ``regenerate(turn)``, ``edited(turn, text)``, ``branch_selected(turn)``,
     ``resume_asked(turn)``, ``restart_engine_asked()``, ``selected(key)``, ``toggled(key, open)``,
     ``resized(key)``, ``lane_stopped(lane)``, ``undo_asked(change)``.
 
-    ``gallery`` decodes artefacts; None: there are none to show.
+    ``gallery`` decodes artefacts; None: there are none to show. ``drafts`` is what a person has
+    begun to write for calls that ask.
     """
 
-    decided = Signal(str, str, str)
+    decided = Signal(object)
     regenerate = Signal(str)
     edited = Signal(str, str)
     branch_selected = Signal(str)
@@ -35,6 +37,10 @@ class ChatActions(QObject):
     lane_stopped = Signal(str)
     undo_asked = Signal(str)
     gallery: Gallery | None = None
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.drafts: dict[str, Draft] = {}
 
 
 class RowWidget(QWidget):

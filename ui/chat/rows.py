@@ -7,6 +7,7 @@ states share structure, so identity tells.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from app.agent.agreement import verdict_of
 from app.state import ConversationState, Part, Remark, Step, ToolRun, Turn

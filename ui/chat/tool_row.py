@@ -7,9 +7,10 @@ import time
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetrics
-from PySide6.QtWidgets import QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from app.state import ToolRun
+from ui.chat.approval_box import ApprovalBox, Given, single
 from ui.chat.artefacts import Artefacts
 from ui.chat.changes import Changes, DiffText
 from ui.chat.message_rows import HeaderButton
@@ -17,9 +18,7 @@ from ui.chat.row_base import (
     Card,
     ChatActions,
     RowWidget,
-    button,
     label,
-    line,
     natural_height,
     set_label_role,
 )
@@ -51,9 +50,14 @@ class ToolWidget(RowWidget):
         self._result_title = label("faint")
         self._result = PlainText(max_height=240)
         self._result.setAccessibleName(self.tr("Result"))
-        self._question = label()
-        self._question.setWordWrap(True)
-        self._approval = self._make_approval()
+        self._problem = label("warn")
+        self._problem.setWordWrap(True)
+        self._verdict = label("faint")
+        self._verdict.setObjectName("approvalVerdict")
+        self._verdict.setWordWrap(True)
+        self._approval = ApprovalBox()
+        self._approval.given.connect(self._give)
+        self._approval.resized.connect(lambda: actions.resized.emit(self.key))
         self._diff = DiffText()
         self._changes = Changes(actions)
         self._artefacts = Artefacts(actions)
@@ -62,7 +66,8 @@ class ToolWidget(RowWidget):
             self._arguments,
             self._diff,
             self._changes,
-            self._question,
+            self._problem,
+            self._verdict,
             self._approval,
             self._result_title,
             self._result,
@@ -72,40 +77,6 @@ class ToolWidget(RowWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 4, 0, 4)
         column.addWidget(self._card)
-
-    def _make_approval(self) -> QWidget:
-        box = QWidget()
-        self._once = button(self.tr("Allow once"), "allowOnce", self.tr("Run this call"), "primary")
-        self._run = button(
-            self.tr("Allow for this run"),
-            "allowRun",
-            self.tr("Run this tool without asking until the answer"),
-        )
-        self._always = button(
-            self.tr("Always allow"),
-            "allowAlways",
-            self.tr("Never ask for this tool; can be revoked in settings"),
-        )
-        self._deny = button(
-            self.tr("Deny"), "deny", self.tr("Do not run it; the model is told"), "danger"
-        )
-        self._reason = QLineEdit()
-        self._reason.setObjectName("denyReason")
-        self._reason.setPlaceholderText(self.tr("Reason for the model (optional)"))
-        self._reason.setAccessibleName(self.tr("Reason for denying"))
-        column = QVBoxLayout(box)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(line(self._once, self._run, self._always, None))
-        column.addLayout(line(self._deny, self._reason))
-        for decision, widget in (
-            ("once", self._once),
-            ("run", self._run),
-            ("always", self._always),
-            ("deny", self._deny),
-        ):
-            widget.clicked.connect(lambda _=False, d=decision: self._decide(d))
-        self._reason.returnPressed.connect(lambda: self._decide("deny"))
-        return box
 
     def bind(self, row: Row, theme: Theme, opened: bool) -> None:
         assert isinstance(row, ToolRow)
@@ -131,9 +102,17 @@ class ToolWidget(RowWidget):
         )
         self._arguments.setVisible(self._opened)
         self._approval.setVisible(self._asking)
-        self._question.setVisible(self._asking or bool(run and run.problem))
-        if run is not None:
-            self._question.setText(run.asked if self._asking else run.problem)
+        if run is not None and self._asking:
+            self._approval.show_run(run, row.schema, self.actions_.drafts, theme)
+            if self._approval.editing:
+                self._arguments.setVisible(False)
+        elif run is not None:
+            self.actions_.drafts.pop(run.call, None)
+        self._problem.setText(run.problem if run else "")
+        self._problem.setVisible(bool(run and run.problem))
+        verdict = verdict_words(run) if run is not None and self._opened else ""
+        self._verdict.setText(verdict)
+        self._verdict.setVisible(bool(verdict))
         diff = _diff(run) if self._opened else ""
         self._diff.setVisible(bool(diff))
         if diff:
@@ -176,10 +155,8 @@ class ToolWidget(RowWidget):
             return self.tr("running {time}").format(time=running), "faint"
         return self.tr("next"), "faint"
 
-    def _decide(self, decision: str) -> None:
-        if self._asking:
-            self.actions_.decided.emit(self._call, decision, self._reason.text().strip())
-            self._reason.clear()
+    def _give(self, given: Given) -> None:
+        self.actions_.decided.emit(given)
 
     def _toggle(self) -> None:
         if not self._asking:
@@ -193,16 +170,33 @@ def _diff(run: ToolRun | None) -> str:
     return "\n".join(one.diff for one in run.changes) or run.preview
 
 
+def verdict_words(run: ToolRun) -> str:
+    """Who let it run or not, and what a person changed; empty: nobody had to."""
+    said: list[str] = []
+    if run.written is not None:
+        said.append("you changed the arguments")
+    if run.decision is not None and (run.asked or run.rule or run.decided_by != "rule"):
+        what = "denied" if run.decision == "deny" else "allowed"
+        by = {"person": "by you", "rule": "by your rule", "unattended": "with nobody there"}
+        words = f"{what} {by.get(run.decided_by, f'by {run.decided_by}')}"
+        if run.decided_by == "person" and run.rule:
+            words += f", and for {'this run' if run.decision == 'run' else 'good'}: {run.rule}"
+        elif run.rule:
+            words += f": {run.rule}"
+        said.append(f"{words} ({run.deny_reason})" if run.deny_reason else words)
+    words = "; ".join(said)
+    return words[:1].upper() + words[1:]
+
+
 def readable(arguments: str) -> str:
     """Arguments for people: a single text argument bare, otherwise indented JSON."""
+    only = single(arguments)
+    if only is not None:
+        return only[1]
     try:
         value = json.loads(arguments)
     except ValueError:
         return arguments
-    if isinstance(value, dict) and len(value) == 1:
-        (only,) = value.values()
-        if isinstance(only, str):
-            return only
     return json.dumps(value, indent=2, ensure_ascii=False) if value else "{}"
 
 

@@ -56,7 +56,7 @@ _CLOCK_MS = 500
 class ChatView(QWidget):
     """Shows one conversation. Signals as named; keys are ids of turns, steps, parts and calls."""
 
-    decided = Signal(str, str, str)
+    decided = Signal(object)
     undoAsked = Signal(str)
     regenerate = Signal(str)
     edited = Signal(str, str)

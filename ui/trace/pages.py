@@ -101,10 +101,10 @@ def _tool(run: ToolRun) -> str:
     lines = [run.call, "", _pretty(run.arguments), ""]
     if run.problem:
         lines.append(f"problem: {run.problem}")
-    if run.asked:
-        by = f" by {run.decided_by}" if run.decided_by else ""
-        reason = f" ({run.deny_reason})" if run.deny_reason else ""
-        lines.append(f"approval: {run.decision or 'waiting'}{by}{reason}")
+    if run.written is not None:
+        lines += ["a person changed it; the model wrote:", _pretty(run.written), ""]
+    if run.asked or run.rule:
+        lines += _approval(run)
     if run.risk:
         confined = f", confined by {run.sandbox}" if run.sandbox else ""
         lines.append(f"risk: {run.risk}{confined}")
@@ -116,6 +116,17 @@ def _tool(run: ToolRun) -> str:
         lines.append(f"{run.status} after {run.seconds:.2f} s")
     lines += ["", run.result if run.status else run.output]
     return "\n".join(lines).rstrip()
+
+
+def _approval(run: ToolRun) -> list[str]:
+    """Who let it run, and why anybody had to."""
+    by = f" by {run.decided_by}" if run.decided_by else ""
+    rule = f", pattern {run.rule}" if run.rule else ""
+    reason = f" ({run.deny_reason})" if run.deny_reason else ""
+    lines = [f"approval: {run.decision or 'waiting'}{by}{rule}{reason}"]
+    lines += [f"  asked: {text}" for text in run.asked.splitlines()]
+    lines += [f"  not named by you: {target}" for target in run.strange]
+    return lines
 
 
 def _pretty(arguments: str) -> str:
