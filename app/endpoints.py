@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from app.backends.anthropic_http import AnthropicBackend
@@ -69,7 +70,7 @@ class Endpoints:
             backend = await self._engine((status.model if status else None) or "local")
             context = status.context_length if status else 0
             embedded = status is not None and status.model == default_model().name
-            backend.traits = Traits(closes_reasoning=True, context=context, marks=not embedded)
+            backend.traits = replace(backend.traits, context=context, marks=not embedded)
             return backend
         for endpoint in self._settings().endpoints:
             if endpoint.id == run.backend:

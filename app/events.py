@@ -352,11 +352,23 @@ class Retrying(msgspec.Struct, frozen=True, tag="model.retry"):
     message: str
 
 
+class RepairAsked(msgspec.Struct, frozen=True, tag="model.repair"):
+    """Calls of a reply did not fit their tools; the model writes it once more.
+
+    What it wrote is discarded, as before :class:`Retrying`. ``count``: of this run so far.
+    """
+
+    calls: tuple[str, ...]
+    """Tools that were called wrongly."""
+    problems: tuple[str, ...]
+    count: int = 1
+
+
 class LoopSeen(msgspec.Struct, frozen=True, tag="loop.seen"):
     """The same call with the same result again: what is done about it. ``count``: how often."""
 
     call: str
-    stage: Literal["told", "refused", "heated", "concluded"]
+    stage: Literal["told", "forbidden", "refused", "heated", "concluded"]
     count: int
 
 
@@ -689,6 +701,7 @@ Body = (
     | ThinkingCut
     | Concluding
     | Retrying
+    | RepairAsked
     | LoopSeen
     | ToolUnavailable
     | DriftSeen

@@ -47,8 +47,17 @@ def _(body: ev.Retrying) -> Words | None:
     return f"retry_{body.code}", f"Attempt {body.attempt} failed ({body.message}); {again}"
 
 
+@remark.register
+def _(body: ev.RepairAsked) -> Words | None:
+    pairs = zip(body.calls, body.problems, strict=False)
+    wrong = "; ".join(f"{name}: {why}" for name, why in pairs)
+    times = f" ({body.count} times in this run)" if body.count > 1 else ""
+    return "repair", f"Calls did not fit ({wrong}); asked to write them again{times}"
+
+
 _LOOP = {
     "told": "{call} gave the same result {times} times; the model is told",
+    "forbidden": "{call}: the engine does not let the model write that call again",
     "refused": "{call} was not run: it had given the same result {times} times",
     "heated": "It insists on calls that were refused; the next step samples differently",
     "concluded": "It goes on insisting; the run is concluded",

@@ -1,27 +1,37 @@
-"""A model call that is made again where that can help."""
+"""A model call that is made again where that can help: after errors, and once for wrong calls."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import count
 
 from app import events as ev
 from app.agent import notes
 from app.agent.model_call import Ask, Reply, ask_model
+from app.agent.repair import Fault, faults_of, request_for
 from app.agent.run import Run
 from app.backends.base import Backend
 from app.errors import SelenographError
 
 
 async def ask_patiently(run: Run, backend: Backend, span: str, ask: Ask) -> Reply:
-    """Ask, and ask again where that can help; what a broken attempt wrote is discarded."""
+    """Ask, and ask again where that can help; what an attempt wrote that is not used is discarded.
+
+    A reply whose calls cannot be made is written once more; the second is taken as it is.
+    """
+    repaired = not ask.may_call
     for attempt in count(1):
         try:
             reply = await ask_model(run, backend, span, ask)
-            if run.redirected is None:
+            if run.redirected is not None:
+                note, run.redirected = notes.go_on_from(run.redirected), None
+                run.emit(note, span)
+                continue
+            faults = () if repaired else faults_of(run, reply)
+            if not faults:
                 return reply
-            note, run.redirected = notes.go_on_from(run.redirected), None
-            run.emit(note, span)
+            ask, repaired = _repairing(run, span, ask, faults), True
         except SelenographError as error:
             wait = run.patience.wait(attempt, error)
             if wait is None:
@@ -29,3 +39,16 @@ async def ask_patiently(run: Run, backend: Backend, span: str, ask: Ask) -> Repl
             run.emit(ev.Retrying(attempt, wait, error.code, error.message), span)
             await asyncio.sleep(wait)
     raise AssertionError("count never ends")
+
+
+def _repairing(run: Run, span: str, ask: Ask, faults: tuple[Fault, ...]) -> Ask:
+    """The same, with what was wrong."""
+    run.repairs += 1
+    calls = tuple(fault.call.name for fault in faults)
+    run.emit(ev.RepairAsked(calls, tuple(fault.why for fault in faults), run.repairs), span)
+    return replace(
+        ask,
+        max_tokens=run.meter.max_tokens,
+        thinking=run.meter.thinking_left,
+        last="\n\n".join(filter(None, (ask.last, request_for(faults)))),
+    )

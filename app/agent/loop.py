@@ -40,6 +40,7 @@ async def take_steps(run: Run) -> Ending:
     if turn is not None:
         run.meter.used = used_before(turn, backend.traits.prices)
         run.repeats = Repeats.of(turn)
+        run.repairs = sum(r.code == "repair" for step in turn.steps for r in step.remarks)
         run.doubtful = {
             key_of(tool.name, tool.arguments): tool.call
             for step in turn.steps
@@ -68,6 +69,7 @@ async def prepare(run: Run) -> Backend:
     run.window = min(windows, default=0)
     run.marks = traits.marks
     # A system message in mid-conversation is our templates' way; not every endpoint takes one.
+    run.forbids_calls = traits.forbids_calls
     run.note_role = "system" if traits.closes_reasoning else "user"
     return backend
 

@@ -81,6 +81,7 @@ async def ask_model(run: Run, backend: base.Backend, span: str, ask: Ask) -> Rep
         request_id=span,
         may_call=ask.may_call,
         thinking=ask.thinking,
+        forbidden=run.repeats.forbidden() if traits.forbids_calls and ask.may_call else (),
     )
     sampling = request.sampling
     given = {
@@ -90,6 +91,7 @@ async def ask_model(run: Run, backend: base.Backend, span: str, ask: Ask) -> Rep
         "max_tokens": sampling.max_tokens,
         "thinking": request.thinking,
         "tool_choice": None if ask.may_call else "none",
+        "forbidden": [list(call) for call in request.forbidden] or None,
     }
     before = run.sent
     kept = _same(before.messages, messages) if before else 0

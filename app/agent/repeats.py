@@ -1,20 +1,23 @@
 """Calls that come again and again with the same result: seen, told, refused, and at last an end.
 
-Stages, each an event: the second time the model is told in the result; from the third on the call
-is not run and the result says why; when it insists, the next step samples at another temperature;
-when that does not help either, the run concludes. A step with a call that is new starts over.
+Stages, each an event: the second time the model is told in the result, and an engine that can
+forbid calls, as ours, does not let it write that one again; elsewhere the call is not run from the
+third time on and the result says why; when it insists, the next step samples at another
+temperature; when that does not help either, the run concludes. A step with a call that is new
+starts over.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter, deque
 from collections.abc import Iterable
 
 from app.state import Turn
+from engine.protocol import canonical_arguments
 
 WINDOW = 24
 """Calls that are looked back on: within them a repetition counts, whatever lies between."""
+_REFUSED_AFTER = 2
 _HEATED, _CONCLUDED = 2, 3
 
 _TOLD = (
@@ -32,21 +35,7 @@ Key = tuple[str, str]
 
 def key_of(name: str, arguments: str) -> Key:
     """Calls that differ only in spacing and in the order of keys have the same."""
-    try:
-        value = json.loads(arguments or "{}")
-        return name, json.dumps(_plain(value), sort_keys=True, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return name, " ".join(arguments.split())
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, str):
-        return " ".join(value.split())
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    return value
+    return name, canonical_arguments(arguments)
 
 
 def heated(temperature: float | None) -> float:
@@ -81,6 +70,11 @@ class Repeats:
         results = [result for one, result in self._past if one == key]
         return sum(result == results[-1] for result in results) if results else 0
 
+    def forbidden(self) -> tuple[Key, ...]:
+        """Those that would be refused."""
+        keys = dict.fromkeys(key for key, _ in self._past)
+        return tuple(key for key in keys if self.count(key) >= _REFUSED_AFTER)
+
     def refuse(self, keys: Iterable[Key]) -> list[int]:
         """For the calls of one reply: 0 to run it, else how often it was made before."""
         here: Counter[Key] = Counter()
@@ -88,8 +82,8 @@ class Repeats:
         for key in keys:
             before = self.count(key) + here[key]
             here[key] += 1
-            verdicts.append(before if before >= 2 else 0)
-            self._refused = self._refused or before >= 2
+            verdicts.append(before if before >= _REFUSED_AFTER else 0)
+            self._refused = self._refused or before >= _REFUSED_AFTER
             self._fresh = self._fresh or before == 0
         return verdicts
 

@@ -101,6 +101,10 @@ class Run:
     window: int = 0
     """Tokens of the model's window; 0: not known."""
     note_role: Role = "system"
+    repairs: int = 0
+    """How often the model was asked to write calls again."""
+    forbids_calls: bool = False
+    """The endpoint keeps the model from writing calls that would be refused."""
     doubtful: dict[Key, str] = field(default_factory=dict)
     """Calls of unknown outcome by what they were to do."""
     number: int = 0

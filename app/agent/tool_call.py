@@ -183,6 +183,8 @@ def _watched(run: Run, span: str, planned: Planned, result: str) -> str:
     text, times = run.repeats.ended(planned.key, result)
     if times == 2:
         run.emit(ev.LoopSeen(planned.call.id, "told", times), span)
+        if run.forbids_calls:
+            run.emit(ev.LoopSeen(planned.call.id, "forbidden", times), span)
     return text
 
 

@@ -43,6 +43,8 @@ class Traits:
 
     closes_reasoning: bool = False
     """It ends reasoning at a budget of its own accord, while decoding."""
+    forbids_calls: bool = False
+    """It keeps to `ModelRequest.forbidden` and to `ModelRequest.may_call`."""
     context: int = 0
     prices: Prices = Prices()
     marks: bool = True
@@ -61,8 +63,10 @@ class ModelRequest:
     request_id: str = ""
     may_call: bool = True
     """False: the tools are only told, so that the prompt begins as before. Not every endpoint
-    keeps to it, ours does not: a reply may hold calls all the same.
+    keeps to it: a reply may hold calls all the same.
     """
+    forbidden: tuple[tuple[str, str], ...] = ()
+    """Calls, by name and arguments, that may not be made; for endpoints that can forbid calls."""
     thinking: int | None = None
     """Reasoning tokens after which the reasoning is to end; None: no limit."""
 

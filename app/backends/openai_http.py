@@ -16,6 +16,7 @@ from engine.protocol import (
     ChunkExtra,
     CompletionTokensDetails,
     EngineOptions,
+    FunctionCall,
     PromptTokensDetails,
     StreamOptions,
     Timings,
@@ -102,7 +103,7 @@ class OpenAIBackend:
     def __init__(self, base_url: str, token: str, name: str, ours: bool) -> None:
         self._name = name
         self._ours = ours
-        self.traits = base.Traits(closes_reasoning=ours)
+        self.traits = base.Traits(closes_reasoning=ours, forbids_calls=ours)
         self._root = base_url.rstrip("/").removesuffix("/v1")
         self._client = wire.client(base_url, token, ours=ours)
 
@@ -174,6 +175,7 @@ def _body(request: base.ModelRequest, ours: bool) -> dict[str, Any]:
             return_prompt=True,
             return_tokens=True,
             thinking_budget=request.thinking,
+            forbidden=tuple(FunctionCall(*call) for call in request.forbidden),
         ),
     )
     wanted = {"messages", "model", "tools", "stream", "stream_options"}

@@ -339,8 +339,9 @@ def _(body: ev.FormatProblemSeen, state: ConversationState, event: Event) -> Con
     )
 
 
-@_apply.register
-def _(body: ev.Retrying, state: ConversationState, event: Event) -> ConversationState:
+@_apply.register(ev.RepairAsked)
+@_apply.register(ev.Retrying)
+def _(body: object, state: ConversationState, event: Event) -> ConversationState:
     def discard(step: Step) -> Step:
         return replace(step, parts=tuple(replace(p, discarded=True) for p in step.parts))
 

@@ -180,7 +180,8 @@ async def test_recall_is_offered_when_there_is_something_to_recall(bench: Make) 
 
 
 async def test_an_unknown_id_cannot_be_recalled(bench: Make) -> None:
-    b = bench(Reply(calls=(("recall", '{"id": "x"}'), ("recall", "[]"))), DONE)
+    wrong = Reply(calls=(("recall", '{"id": "x"}'), ("recall", "[]")))
+    b = bench(wrong, wrong, DONE)
     turn = await b.ask(settings=msgspec.structs.replace(RUN, tools=("recall",)))
     first, second = turn.steps[0].tools
     assert first.result == "error: there is no result of a call 'x'"

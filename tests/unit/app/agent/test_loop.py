@@ -52,7 +52,7 @@ async def test_reading_tools_run_side_by_side(bench: Make) -> None:
 
 async def test_a_wrong_call_becomes_a_result(bench: Make) -> None:
     calls = (("nope", "{}"), ("echo", "{"), ("fail", '{"x": "a.txt"}'), ("fail", '{"x": "bug"}'))
-    b = bench(Reply(calls=calls), DONE)
+    b = bench(Reply(calls=calls), Reply(calls=calls), DONE)
     turn = await b.ask()
     assert turn.status == "answered"
     assert [tool.result for tool in turn.steps[0].tools] == [
@@ -66,7 +66,7 @@ async def test_a_wrong_call_becomes_a_result(bench: Make) -> None:
 
 
 async def test_a_disabled_tool_is_unknown(bench: Make) -> None:
-    b = bench(ECHO, DONE)
+    b = bench(ECHO, ECHO, DONE)
     turn = await b.ask(settings=msgspec.structs.replace(RUN, tools=("write",)))
     assert turn.steps[0].tools[0].result == "error: unknown tool echo"
     assert [spec.function.name for spec in b.model.requests[0].tools] == ["write"]

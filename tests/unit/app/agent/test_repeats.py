@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app import events as ev
 from app.agent.repeats import Repeats, heated, key_of
-from app.backends.base import ModelRequest
+from app.backends.base import ModelRequest, Traits
 from app.backends.scripted import Reply
 from app.state import Turn
 from tests.unit.app.agent.bench import DONE, ECHO, Bench, assert_recorded
@@ -103,8 +103,36 @@ async def test_a_result_that_changes_is_no_loop(
     b = bench(*[ECHO] * 8, DONE)
     monkeypatch.setattr(b.tools, "parse", parse)
     turn = await b.ask()
-    assert results(turn) == [str(n) for n in range(1, 9)]
+    assert len(set(results(turn))) == 8
     assert stages(b) == []
+
+
+async def test_an_engine_that_forbids_calls_is_told_which(bench: Make) -> None:
+    """It keeps the model from the call itself, so that nothing has to be refused."""
+
+    def model(request: ModelRequest) -> Reply:
+        wishes = [("echo", '{"x": "a"}'), ("echo", '{"x":  "b"}'), ("fail", '{"x": "c"}')]
+        gone = [key_of(*call) for call in request.forbidden]
+        left = [wish for wish in wishes if key_of(*wish) not in gone]
+        return Reply(calls=(left[0],)) if request.may_call and left else Reply(text="Done.")
+
+    b = bench(model=model)
+    b.model.traits = Traits(closes_reasoning=True, forbids_calls=True)
+    turn = await b.ask()
+    assert (turn.status, turn.answer) == ("answered", "Done.")
+    assert stages(b) == ["told", "forbidden"] * 3
+    assert [len(request.forbidden) for request in b.model.requests] == [0, 0, 1, 1, 2, 2, 3]
+    assert b.model.requests[2].forbidden == (key_of("echo", '{"x": "a"}'),)
+    begun = b.bodies(ev.ModelCallBegin)
+    assert ["forbidden" in body.sampling for body in begun] == [False] * 2 + [True] * 5
+    assert any("does not let the model" in r.text for s in turn.steps for r in s.remarks)
+    assert_recorded(b)
+
+
+async def test_elsewhere_nothing_is_forbidden(bench: Make) -> None:
+    b = bench(model=obstinate(ECHO))
+    await b.ask()
+    assert not any(request.forbidden for request in b.model.requests)
 
 
 async def test_a_loop_is_remembered_when_a_run_goes_on(bench: Make) -> None:
