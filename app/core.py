@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from app import events as ev
+from app.agent.context_map import ContextMap, Surveyor
 from app.backends.base import Backend
 from app.bus import Bus
 from app.conversations import Conversations
@@ -66,6 +67,7 @@ class Core:
         self._pending: set[Future[Any]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread: threading.Thread | None = None
+        self._surveyor = Surveyor()
         self._loop: asyncio.AbstractEventLoop
         self._closing: asyncio.Event
         self._conversations: Conversations
@@ -184,6 +186,16 @@ class Core:
         the core thread, so a callback added before it resolves runs before the next event.
         """
         return self._do(lambda: self._journal.state(conversation))
+
+    def context_map(self, conversation: str, lane: str = "") -> Future[ContextMap]:
+        """What fills the window of the shown branch, or of a lane."""
+        return self._await(lambda: self._survey(conversation, lane))
+
+    async def _survey(self, conversation: str, lane: str) -> ContextMap:
+        state = self._journal.state(conversation)
+        path = state.path()
+        backend = await self._endpoints.at_hand(path[-1].settings) if path else None
+        return await self._surveyor.survey(state, backend, lane)
 
     def events(self, conversation: str) -> Future[tuple[Event, ...]]:
         """Everything stored, in order."""

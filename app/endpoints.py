@@ -13,7 +13,7 @@ from app.backends.openai_http import OpenAIBackend
 from app.engines.models import default_model
 from app.engines.supervisor import Supervisor
 from app.engines.view import EngineView
-from app.errors import ConfigError, EngineLost
+from app.errors import ConfigError, EngineLost, SelenographError
 from app.events import RunSettings
 from app.paths import Paths
 from app.settings import Endpoint, Settings
@@ -80,6 +80,15 @@ class Endpoints:
             f"there is no model endpoint {run.backend!r}",
             "choose another in the settings",
         )
+
+    async def at_hand(self, run: RunSettings) -> Backend | None:
+        """Whoever would serve a run, if nothing has to be started for it. Raises nothing."""
+        if self._fixed is None and run.backend == "local" and self.view.phase != "ready":
+            return None
+        try:
+            return await self.find(run)
+        except SelenographError:
+            return None
 
     async def start_engine(self, model: Path | None) -> None:
         """Start and load ``model`` (None: the chosen one); returns when it is ready."""

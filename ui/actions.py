@@ -38,6 +38,7 @@ ACTIONS = (
     ActionSpec("regenerateLast", "Run", "Regenerate the last answer", "Ctrl+R"),
     ActionSpec("restartEngine", "Run", "Restart engine", "Ctrl+Shift+R"),
     ActionSpec("showTrace", "View", "Trace", "Ctrl+T", "What the model got and gave", True),
+    ActionSpec("showContext", "View", "Context", "Ctrl+M", "What fills the model's window", True),
     ActionSpec("showEngine", "View", "Engine", "Ctrl+E", "State, memory, log", True),
     ActionSpec("showSidebar", "View", "Conversations", "Ctrl+B", "", True),
     ActionSpec("themeSystem", "Theme", "Follow the system", "", "", True),

@@ -11,7 +11,6 @@ import msgspec
 from PySide6.QtCore import QByteArray, Qt
 from PySide6.QtGui import QActionGroup, QCloseEvent, QGuiApplication
 from PySide6.QtWidgets import (
-    QDockWidget,
     QFileDialog,
     QHBoxLayout,
     QMainWindow,
@@ -35,6 +34,8 @@ from ui.chat.approval_box import Given
 from ui.chat.artefacts import Gallery
 from ui.chat.composer import Composer
 from ui.chat.view import ChatView
+from ui.context.view import ContextView
+from ui.docks import Docks
 from ui.engine_panel.panel import EnginePanel
 from ui.sidebar.conversation_list import ConversationList
 from ui.status_line import StatusLine
@@ -45,10 +46,7 @@ from ui.widgets.banner import Banner, BannerColumn
 
 _COLUMN = 780
 """Width of the chat's column, which the composer keeps to."""
-_DOCK = 460
-_NARROW = 940
-"""Width from which there is room for the list, the chat and a dock."""
-_SAVED_STATE = 1
+_SAVED_STATE = 2
 """Raised when docks change so that an old layout no longer fits."""
 
 
@@ -73,6 +71,7 @@ class MainWindow(QMainWindow):
             server_names(self._core.settings.mcp_servers, self._core.settings.mcp_file),
         )
         self.trace = TraceView()
+        self.context = ContextView()
         self.engine = EnginePanel()
         self.status = StatusLine()
         self.steering = SteeringDesk(self, bridge, self.trace)
@@ -120,20 +119,13 @@ class MainWindow(QMainWindow):
         self._splitter.setCollapsible(1, False)
         self.setCentralWidget(self._splitter)
         self.setStatusBar(self.status)
-        self._trace_dock = self._dock("traceDock", self.tr("Trace"), self.trace)
-        self._engine_dock = self._dock("engineDock", self.tr("Engine"), self.engine)
-        self.tabifyDockWidget(self._trace_dock, self._engine_dock)
+        self._docks = Docks(self, self.sidebar)
+        self._trace_dock = self._docks.add("traceDock", self.tr("Trace"), self.trace)
+        self._context_dock = self._docks.add("contextDock", self.tr("Context"), self.context)
+        self._engine_dock = self._docks.add("engineDock", self.tr("Engine"), self.engine)
         self.resize(1280, 820)
-        self.resizeDocks([self._trace_dock], [_DOCK], Qt.Orientation.Horizontal)
+        self._docks.settle()
         self.setMinimumSize(560, 420)
-
-    def _dock(self, name: str, title: str, content: QWidget) -> QDockWidget:
-        dock = QDockWidget(title, self)
-        dock.setObjectName(name)
-        dock.setWidget(content)
-        self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
-        dock.hide()
-        return dock
 
     def _fill_menus(self) -> None:
         bar = self.menuBar()
@@ -160,8 +152,9 @@ class MainWindow(QMainWindow):
             "stopAfterStep": lambda: self._command(self._core.stop, "after_step"),
             "regenerateLast": self._regenerate_last,
             "restartEngine": self._restart_engine,
-            "showTrace": lambda: self._toggle(self._trace_dock),
-            "showEngine": lambda: self._toggle(self._engine_dock),
+            "showTrace": lambda: self._docks.toggle(self._trace_dock),
+            "showContext": lambda: self._docks.toggle(self._context_dock),
+            "showEngine": lambda: self._docks.toggle(self._engine_dock),
             "showSidebar": lambda: self.sidebar.setVisible(not self.sidebar.isVisible()),
             "themeSystem": lambda: self._choose_theme("system"),
             "themeLight": lambda: self._choose_theme("light"),
@@ -209,12 +202,14 @@ class MainWindow(QMainWindow):
         self.engine.experts_wanted.connect(
             lambda window: bridge.then(core.experts(window), self.engine.set_experts)
         )
-        for dock, name in ((self._trace_dock, "showTrace"), (self._engine_dock, "showEngine")):
-            dock.visibilityChanged.connect(
-                lambda _=False, d=dock, n=name: self._actions[n].setChecked(not d.isHidden())
-            )
-        self._trace_dock.visibilityChanged.connect(self._trace_shown)
-        self._engine_dock.visibilityChanged.connect(lambda _: self._show_log())
+        self.context.selected.connect(self._inspect)
+        self.context.wanted.connect(self._draw_context)
+        for dock, name, shown in (
+            (self._trace_dock, "showTrace", self._trace_shown),
+            (self._context_dock, "showContext", self._show_context),
+            (self._engine_dock, "showEngine", self._show_log),
+        ):
+            self._docks.follow(dock, self._actions[name], shown)
 
     # -- commands -----------------------------------------------------------------------------
 
@@ -333,6 +328,7 @@ class MainWindow(QMainWindow):
         self.chat.set_state(state)
         if not self._trace_dock.isHidden():
             self.trace.set_state(state)
+        self._show_context()
         self.status.set_state(state)
         self.steering.set_state(state)
         path = state.path()
@@ -386,8 +382,17 @@ class MainWindow(QMainWindow):
             self.engine.set_log(self._core.engine_log())
 
     def _open_log(self) -> None:
-        self._show_dock(self._engine_dock)
+        self._docks.show(self._engine_dock)
         self.engine.show_log()
+
+    def _show_context(self) -> None:
+        if self.context.isVisible():
+            self.context.set_state(self.bridge.state)
+
+    def _draw_context(self) -> None:
+        id = self.bridge.state.id
+        if id:
+            self.bridge.then(self._core.context_map(id), self.context.set_map)
 
     def _trace_shown(self) -> None:
         if not self._trace_dock.isHidden():
@@ -395,25 +400,12 @@ class MainWindow(QMainWindow):
 
     def _inspect(self, key: str) -> None:
         """Show what was clicked in the trace."""
-        self._show_dock(self._trace_dock)
+        self._docks.show(self._trace_dock)
         self.trace.reveal(key)
 
     def _follow_in_trace(self, key: str) -> None:
         if self._trace_dock.isVisible():
             self.trace.reveal(key)
-
-    def _toggle(self, dock: QDockWidget) -> None:
-        if dock.isHidden():
-            self._show_dock(dock)
-        else:
-            dock.hide()
-
-    def _show_dock(self, dock: QDockWidget) -> None:
-        """Beside the chat; where there is no room for both, the list of conversations gives way."""
-        if dock.isHidden() and self.width() < _NARROW:
-            self.sidebar.hide()
-        dock.show()
-        dock.raise_()
 
     def show_notices(self) -> None:
         """What the core put right on its own."""
@@ -436,6 +428,7 @@ class MainWindow(QMainWindow):
         self.chat.set_theme(theme)
         self.steering.bar.set_theme(theme)
         self.trace.set_theme(theme)
+        self.context.set_theme(theme)
         self.engine.set_theme(theme)
 
     # -- help ---------------------------------------------------------------------------------

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from app.agent.history import History, Segment
-from app.state import ConversationState, Turn
+from app.agent.history import Segment
+from app.state import Turn
 
 LOW = 0.6
 """Of the room, to which it is emptied."""
@@ -122,54 +121,6 @@ def end_of(path: Sequence[Turn], segments: Sequence[Segment], steps: int) -> tup
             if step.span == last:
                 return turn.id, i + 1
     raise ValueError(f"no step {last}")
-
-
-# -- the picture of it -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """A stretch of the window. Tokens are guessed from text, and fitted to the last prompt's.
-
-    ``sent`` is computed anew each time, ``next`` will be hidden first; ``hidden`` and ``notes``
-    have the size of what stands for them.
-    """
-
-    key: str
-    kind: str
-    tokens: int
-    state: Literal["cached", "sent", "next", "hidden", "notes"]
-
-
-def context_map(state: ConversationState) -> tuple[Slice, ...]:
-    """The shown branch as the next model call would read it, in order."""
-    path = state.path()
-    segments = History().segments(path, "", "system")
-    guesses = [guess(words(segment)) for segment in segments]
-    call = next(
-        (s.call for t in reversed(path) for s in reversed(t.steps) if s.call and s.call.ended), None
-    )
-    told = len(call.messages) if call else 0
-    usage = call.usage if call else None
-    prompt = usage.prompt_tokens if usage else 0
-    scale = prompt / max(1, sum(guesses[:told])) if prompt and told else 1.0
-    cached = usage.prompt_tokens_details.cached_tokens if usage else 0
-    slices: list[Slice] = []
-    at = 0.0
-    oldest = next((s.key for s in segments if s.kind == "result" and not s.hidden), "")
-    for segment, count in zip(segments, guesses, strict=True):
-        at += count * scale
-        state_: Literal["cached", "sent", "next", "hidden", "notes"] = "sent"
-        if segment.hidden:
-            state_ = "hidden"
-        elif segment.kind == "notes":
-            state_ = "notes"
-        elif segment.key == oldest:
-            state_ = "next"
-        elif at <= cached:
-            state_ = "cached"
-        slices.append(Slice(segment.key, segment.kind, round(count * scale), state_))
-    return tuple(slices)
 
 
 def guess(text: str) -> int:

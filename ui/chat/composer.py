@@ -194,7 +194,7 @@ class Composer(Card):
         self._send.setText(self.tr("Queue") if self._running else self.tr("Send"))
         self._send.setToolTip(queue if self._running else self.tr("Send (Enter)"))
         self.editor.setPlaceholderText(
-            self.tr("Say something for the next step… (Enter queues)")
+            self.tr("For the next step… (Enter queues)")
             if self._running
             else self.tr("Ask something… (Enter sends)")
         )

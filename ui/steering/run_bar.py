@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFontMetrics, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from app import events as ev
 from app.state import ConversationState
@@ -16,6 +16,7 @@ from ui.theme import Theme, current
 
 _PLAN_HEIGHT = 132
 _CHIP = 240
+_NARROW = 480
 
 
 class Chip(Card):
@@ -23,14 +24,15 @@ class Chip(Card):
 
     removed = Signal(str)
 
-    def __init__(self, message: ev.MessageQueued) -> None:
+    def __init__(self, message: ev.MessageQueued, room: int) -> None:
+        """``room``: pixels that its text may take."""
         super().__init__("chip")
         self.setObjectName("queuedChip")
         self.id = message.id
         text = label()
         words = " ".join(message.text.split())
         end = Qt.TextElideMode.ElideRight
-        text.setText(QFontMetrics(current().small_font).elidedText(words, end, _CHIP))
+        text.setText(QFontMetrics(current().small_font).elidedText(words, end, room))
         text.setFont(current().small_font)
         self.setToolTip(message.text[:2000])
         self.setAccessibleName(self.tr("Queued: {text}").format(text=words))
@@ -66,17 +68,19 @@ class RunBar(QWidget):
         self._plan_text = PlainText(max_height=_PLAN_HEIGHT)
         self._plan_text.setObjectName("planText")
         self._plan_text.setAccessibleName(self.tr("Plan"))
+        self._plan_text.setTabStopDistance(20)
         self._plan_card.column.addWidget(self._plan_head)
         self._plan_card.column.addWidget(self._plan_text)
         self._chips = QWidget()
         self._chip_line = QHBoxLayout(self._chips)
         self._chip_line.setContentsMargins(0, 0, 0, 0)
         self._chip_line.setSpacing(6)
-        for_next = label("faint")
-        for_next.setText(self.tr("For the next step:"))
-        self._chip_line.addWidget(for_next)
+        self._for_next = label("faint")
+        self._for_next.setText(self.tr("For the next step:"))
+        self._chip_line.addWidget(self._for_next)
         self._chip_line.addStretch(1)
         self._shown_chips: list[Chip] = []
+        self._chips_shown: tuple[int, list[str]] = (0, [])
         self._held = self._make_held()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 6)
@@ -99,7 +103,11 @@ class RunBar(QWidget):
         stop = button(self.tr("Stop"), "stopHeld", self.tr("End the run here (Esc)"), "quiet")
         stop.clicked.connect(self.stopped)
         self._buttons = (self._edit, go, step, stop)
-        card.column.addLayout(line(self._where, None, *self._buttons, spacing=6))
+        self._held_line = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._held_line.setSpacing(6)
+        self._held_line.addWidget(self._where, 1)
+        self._held_line.addLayout(line(*self._buttons, None, spacing=6))
+        card.column.addLayout(self._held_line)
         return card
 
     def set_state(self, state: ConversationState) -> None:
@@ -149,13 +157,19 @@ class RunBar(QWidget):
 
     def _show_chips(self, queued: tuple[ev.MessageQueued, ...]) -> None:
         self._chips.setVisible(bool(queued))
-        if [chip.id for chip in self._shown_chips] == [message.id for message in queued]:
+        narrow = self.width() < _NARROW
+        self._for_next.setVisible(not narrow)
+        taken = 0 if narrow else self._for_next.sizeHint().width()
+        room = min(_CHIP, (self.width() - taken) // max(len(queued), 1) - 50)
+        shown = (room, [message.id for message in queued])
+        if shown == self._chips_shown:
             return
+        self._chips_shown = shown
         for chip in self._shown_chips:
             self._chip_line.removeWidget(chip)
             chip.hide()
             chip.deleteLater()
-        self._shown_chips = [Chip(message) for message in queued]
+        self._shown_chips = [Chip(message, max(room, 40)) for message in queued]
         for i, chip in enumerate(self._shown_chips, 1):
             chip.removed.connect(self.unqueued)
             self._chip_line.insertWidget(i, chip)
@@ -179,7 +193,10 @@ class RunBar(QWidget):
         self._edit.setAccessibleName(tip)
         taken = sum(w.sizeHint().width() + 6 for w in self._buttons if w.isVisibleTo(self._held))
         end = Qt.TextElideMode.ElideRight
-        room = max(self.width() - taken - 40, 60)
+        narrow = self.width() < _NARROW
+        kinds = QBoxLayout.Direction
+        self._held_line.setDirection(kinds.TopToBottom if narrow else kinds.LeftToRight)
+        room = max(self.width() - (0 if narrow else taken) - 40, 60)
         self._where.setText(self._where.fontMetrics().elidedText(words, end, room))
         self._where.setToolTip(words)
 

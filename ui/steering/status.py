@@ -94,8 +94,8 @@ _MARKS = {"todo": "○", "doing": "▸", "done": "✓", "dropped": "–"}
 
 
 def plan_text(items: tuple[ev.PlanItem, ...]) -> str:
-    """One item a line, with its mark."""
-    return "\n".join(f"{_MARKS[item.status]}  {item.text}" for item in items)
+    """One item a line: its mark, a tab, its text."""
+    return "\n".join(f"{_MARKS[item.status]}\t{item.text}" for item in items)
 
 
 def plan_gist(items: tuple[ev.PlanItem, ...]) -> str:

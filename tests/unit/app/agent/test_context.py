@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import events as ev
-from app.agent.context import KEEP_STEPS, LOW, PLACEHOLDER, Item, context_map, decide, room_of
+from app.agent.context import KEEP_STEPS, LOW, PLACEHOLDER, Item, decide, room_of
+from app.agent.context_map import ContextMap, Surveyor
 from app.backends.base import ModelRequest, Traits
 from app.backends.scripted import Reply
 from app.errors import BackendError
@@ -289,17 +290,49 @@ async def test_long_runs_are_offered_a_plan(bench: Make) -> None:
 # -- the map -----------------------------------------------------------------------------------
 
 
-async def test_the_map_shows_the_window(bench: Make) -> None:
+async def test_the_context_map_measures_what_the_next_call_reads(bench: Make) -> None:
     b = bench(model=reads(24))
     await b.ask(settings=within(1600))
-    found = context_map(b.state)
-    states = [one.state for one in found]
-    assert states.count("next") == 1
-    assert states.count("hidden") == len(hidden_on(b.state.path()))
-    assert {one.kind for one in found} >= {"user", "assistant", "result"}
+    surveyor = Surveyor()
+    found = await surveyor.survey(b.state, b.model)
+    kinds = [one.kind for one in found.slices]
+    assert (found.window, found.measured) == (1600, True)
+    assert sum(one.next for one in found.slices) == 1
+    assert kinds.count("hidden") == len(
+        [m for m in b.model.requests[-1].messages if "is hidden" in (m.content or "")]
+    )
+    assert kinds[:2] == ["system", "tools"]
+    assert set(kinds) >= {"task", "reasoning", "replies", "results", "hidden"}
+    # As a tokenizer counts it, and not as it would be guessed.
+    (task,) = (one for one in found.slices if one.kind == "task")
+    assert task.tokens == 1
     call = b.state.turns[0].steps[-1].call
     assert call is not None
-    tokens = sum(one.tokens for one in found)
-    assert tokens == pytest.approx(call.usage.prompt_tokens, rel=0.2)
+    assert found.used == pytest.approx(call.usage.prompt_tokens, rel=0.25)
     shown = [m.tool_call_id for m in b.model.requests[-1].messages if m.role == "tool"]
-    assert [one.key for one in found if one.kind == "result"] == shown
+    assert [one.key for one in found.slices if one.kind in ("results", "hidden")] == shown
+    # Each decision with its reason, in order.
+    decided = b.bodies(ev.ContextHidden, ev.ContextSummarised)
+    assert len(found.decisions) == len(decided) > 1
+    assert [one.reason for one in found.decisions] == [body.reason for body in decided]
+    assert found.decisions[0].what.startswith("hid ") and found.decisions[0].step > 1
+
+
+async def test_without_a_tokenizer_the_map_is_guessed_and_says_so(bench: Make) -> None:
+    b = bench(DONE)
+    assert await Surveyor().survey(b.state, None) == ContextMap()
+    await b.ask()
+    found = await Surveyor().survey(b.state, None)
+    assert not found.measured and found.window == 0
+    assert {one.kind for one in found.slices} >= {"system", "task", "replies"}
+
+
+async def test_a_lane_has_a_map_of_its_own(bench: Make) -> None:
+    b = bench(model=lambda r: Reply(f"seed {r.sampling.seed}", "12"))
+    settings = msgspec.structs.replace(RUN, effort="heavy", lanes=2, seed=5)
+    turn = await b.ask(settings=settings)
+    surveyor = Surveyor()
+    whole = await surveyor.survey(b.state, b.model)
+    mine = await surveyor.survey(b.state, b.model, turn.lanes[1].id)
+    assert [one.name for one in mine.slices if one.kind == "reasoning"] == ["seed 6"]
+    assert [one.kind for one in whole.slices].count("reasoning") == 1

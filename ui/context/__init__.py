@@ -1,0 +1,1 @@
+"""The context map: what fills the model's window."""
