@@ -1,4 +1,4 @@
-"""``selenograph bench agent``: what the agent itself costs per step, and what a kill costs it."""
+"""``selenograph bench agent``: what a step costs beside the model, what kills and stops cost."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ import psutil  # type: ignore[import-untyped,unused-ignore]
 from app import events as ev
 from app.events import Event
 from app.measuring.long_run import LongRun, faults
+from app.measuring.record import record
+from app.measuring.stopping import stops
 from app.state import Turn
 
 _TOOL_SECONDS = 0.003
@@ -178,7 +180,9 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="selenograph bench agent", description=__doc__)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--kills", type=int, default=200, help="0: do not kill anything")
+    parser.add_argument("--stops", type=int, default=80, help="0: do not stop anything")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--record", action="store_true", help="append to docs/benchmarks.jsonl")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     arguments = parser.parse_args(words)
     figures: dict[str, dict[str, Any]] = {}
@@ -191,6 +195,13 @@ def main(words: Sequence[str]) -> int:
             killed = kills(folder, arguments.steps, arguments.kills, arguments.seed)
             figures["kills"] = killed
             wrong += killed["faults"]
+        if arguments.stops:
+            (folder / "stops").mkdir()
+            stopped = stops(folder / "stops", arguments.stops, arguments.seed)
+            figures["stops"] = stopped
+            wrong += stopped["faults"]
+    if arguments.record:
+        record(figures)
     if arguments.json:
         print(json.dumps(figures))
     else:

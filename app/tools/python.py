@@ -157,6 +157,9 @@ class _Kernel:
             await self._send({"interrupt": True})
             done, _ = await asyncio.wait({cell}, timeout=GRACE)
             if done and self.alive:
+                # Variables stay, but nothing that the cell began goes on.
+                outcome = {} if cell.exception() else cell.result()
+                await self._process.end_others(outcome.get("pid", 0))
                 return True
         except asyncio.CancelledError:
             pass

@@ -5,9 +5,9 @@ nothing of the app should be within reach.
 
 Every line on stdin is a JSON object: ``{"code": …, "mark": …}`` runs a cell,
 ``{"interrupt": true}`` raises KeyboardInterrupt in the running one. What a cell prints goes to
-stdout as it is. Its end is ``\\0MARK\\0``, a JSON object ``{"error": …, "artefacts": […]}`` and a
-line feed, where the mark is the caller's secret of this cell. An artefact is ``{"media": …,
-"title": …, "data": base64}``.
+stdout as it is. Its end is ``\\0MARK\\0``, a JSON object ``{"error": …, "artefacts": […],
+"pid": …}`` and a line feed, where the mark is the caller's secret of this cell and the number this
+process's own. An artefact is ``{"media": …, "title": …, "data": base64}``.
 
 Pictures and tables are recognised by what notebooks recognise them by (``_repr_png_`` and the
 like), so that no library needs to be there.
@@ -70,7 +70,7 @@ def main() -> None:
         error = _run(cell["code"], module.__dict__, running, shown)
         with contextlib.suppress(Exception):
             sys.stdout.flush()
-        outcome = {"error": error, "artefacts": shown.take()}
+        outcome = {"error": error, "artefacts": shown.take(), "pid": os.getpid()}
         ending = f"\0{cell['mark']}\0{json.dumps(outcome)}\n".encode()
         while ending:
             ending = ending[os.write(1, ending) :]

@@ -19,6 +19,8 @@ _EVERY, _RARELY = 0.1, 1.0
 """Seconds between two looks: while there is work, and otherwise."""
 _PATIENCE = 1.0
 """Seconds in which the sandbox ends by itself when its first process is killed."""
+_ROUNDS = 20
+"""Looks for processes that were being begun while others were ended."""
 _MOST_LOOKED = 100_000
 """Files that are looked at to find out who filled the disk."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -92,6 +94,12 @@ class Confined:
         """End it for a limit that it overran."""
         self.overrun = self.overrun or why
         await self._end()
+
+    async def end_others(self, kept: int) -> None:
+        """End everything in it but the process that calls itself ``kept``, and what holds that."""
+        for _ in range(_ROUNDS):
+            if not await asyncio.to_thread(_end_others, self.process.pid, kept):
+                return
 
     async def close(self) -> None:
         """End it and everything it began; returns when they are gone."""
@@ -181,6 +189,29 @@ def _tree(pid: int) -> list[int]:
         level = [child for parent in level for child in _children(parent)]
         found += level
     return found
+
+
+def _end_others(root: int, kept: int) -> int:
+    """Blocking; how many there were."""
+    parents = {child: parent for parent in _tree(root) for child in _children(parent)}
+    keep = {root}
+    for pid in (one for one in (root, *parents) if _own_number(one) == kept):
+        while pid != root:
+            keep.add(pid)
+            pid = parents.get(pid, root)
+    others = [pid for pid in parents if pid not in keep] if len(keep) > 1 or root == kept else []
+    for pid in others:
+        _kill(pid, signal.SIGKILL)
+    return len(others)
+
+
+def _own_number(pid: int) -> int:
+    """What a process is called in its own namespace."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("NSpid:"):
+                return int(line.split()[-1])
+    return 0
 
 
 def _resident(pid: int) -> int:

@@ -10,6 +10,8 @@ import pytest
 from app import events as ev
 from app.measuring.agent import kills, main
 from app.measuring.long_run import WINDOW, LongRun, faults
+from app.measuring.record import figures
+from app.measuring.stopping import stops
 from app.state import fold_all
 
 STEPS = 300
@@ -64,5 +66,13 @@ def test_the_check_finds_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_the_bench_prints_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--steps", "20", "--kills", "0", "--json"]) == 0
+    assert main(["--steps", "20", "--kills", "0", "--stops", "0", "--json"]) == 0
     assert '"ratio_cpu"' in capsys.readouterr().out
+
+
+def test_a_stop_ends_the_stream_at_once_and_every_process_soon(tmp_path: Path) -> None:
+    stopped = stops(tmp_path, 8, 1)
+    assert stopped["faults"] == []
+    found = {figure["name"]: figure for figure in figures({"stops": stopped})}
+    assert 0 < found["stops.stream.worst_ms"]["ratio"] <= 1
+    assert 0 < found["stops.python.worst_ms"]["ratio"] <= 1

@@ -43,7 +43,7 @@ from tests.unit.app.fuzz.damage import MARKERS, Plan, output, plan
 
 COUNT = int(os.environ.get("SELENOGRAPH_FUZZ", "0"))
 STREAMS, OUTPUTS = COUNT or 50, COUNT or 45
-TIMEOUT = 10.0
+TIMEOUT = 20.0
 """Seconds for a whole turn; what an endpoint may take in them is far less here."""
 QUIET = 0.15
 SETTINGS = RunSettings(tools=("echo", "fail"), budget=Budget(steps=6))
@@ -90,6 +90,15 @@ def assert_sound(b: Bench, turn: Turn, template: ChatTemplate, what: str) -> Non
         used = [c["id"] for c in one["content"] if c["type"] == "tool_use"]
         results = [c["tool_use_id"] for c in other["content"] if c["type"] == "tool_result"]
         assert used == results, what
+
+
+async def asked(b: Bench, what: str) -> Turn:
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            return await b.ask(settings=SETTINGS)
+    except TimeoutError:
+        last = [event.body for event in b.seen[-4:]]
+        raise AssertionError(f"{what[:2000]} went on after {last}") from None
 
 
 def fresh(b: Bench) -> None:
@@ -180,8 +189,7 @@ async def test_damaged_streams(
             fresh(b)
             case = plan(chance, form)
             server.plans.append(case)
-            async with asyncio.timeout(TIMEOUT):
-                turn = await b.ask(settings=SETTINGS)
+            turn = await asked(b, f"{form} {i}: {case}")
             server.plans.clear()
             assert_sound(b, turn, template, f"{form} {i}: {case.kind}")
             met[case.kind] += 1
@@ -263,8 +271,7 @@ async def test_damaged_model_outputs(
         fresh(b)
         texts = [output(chance) for _ in range(3)]
         model.outputs.extend(texts)
-        async with asyncio.timeout(TIMEOUT):
-            turn = await b.ask(settings=SETTINGS)
+        turn = await asked(b, repr(texts))
         done += 3 - len(model.outputs)
         model.outputs.clear()
         assert_sound(b, turn, template, repr(texts))
