@@ -21,7 +21,7 @@ from app.backends.openai_http import OpenAIBackend
 from app.backends.scripted import Reply, ScriptedBackend
 from app.bus import Bus
 from app.conversations import Conversations
-from app.events import Event, RunSettings
+from app.events import Event, RunSettings, Unattended
 from app.paths import Paths
 from app.settings import Settings
 from app.store.db import Database
@@ -105,7 +105,9 @@ async def streams(folder: Path, rounds: int, seed: int) -> list[float]:
         desk.backend = OpenAIBackend(f"http://127.0.0.1:{port}/v1", "", "endless", False)
         for _ in range(rounds):
             id = desk.conversations.create("", "")
-            send = partial(desk.conversations.send, id, "go", RunSettings(tools=()), "once")
+            send = partial(
+                desk.conversations.send, id, "go", RunSettings(tools=()), Unattended(("*",))
+            )
             await desk.until(lambda event: isinstance(event.body, ev.PartDelta), send)
             await asyncio.sleep(chance.uniform(0.0, 0.05))
             began = time.perf_counter()
@@ -158,7 +160,9 @@ async def tools(folder: Path, rounds: int) -> dict[str, list[float]]:
             call = (tool, json.dumps({argument: work.replace("{mark}", mark)}))
             desk.backend = ScriptedBackend([Reply(calls=(call,)), Reply(text="Nothing.")])
             id = desk.conversations.create("", "")
-            send = partial(desk.conversations.send, id, "go", RunSettings(tools=(tool,)), "once")
+            send = partial(
+                desk.conversations.send, id, "go", RunSettings(tools=(tool,)), Unattended(("*",))
+            )
             await desk.until(_ready, send)
             await asyncio.to_thread(_until, mark, 3)
             gone = asyncio.create_task(asyncio.to_thread(_until, mark, 0))
