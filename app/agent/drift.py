@@ -19,6 +19,14 @@ class Drift:
     def __init__(self) -> None:
         self._told: dict[str, int] = {}
 
+    @classmethod
+    def of(cls, steps: Sequence[Step]) -> Drift:
+        """As it was when the turn was cut off: what was told then is not told again."""
+        made = cls()
+        for here in range(1, len(steps) + 1):
+            made.seen(steps[:here])
+        return made
+
     def seen(self, steps: Sequence[Step]) -> list[ev.DriftSeen]:
         """What is new to be told of the steps so far."""
         here = len(steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from app import events as ev
 from app.agent import notes
 from app.agent.asking import ask_patiently
+from app.agent.breaker import Breaker
 from app.agent.budget import used_before
 from app.agent.conclude import conclude
 from app.agent.drift import Drift
@@ -40,6 +41,7 @@ async def take_steps(run: Run) -> Ending:
     if turn is not None:
         run.meter.used = used_before(turn, backend.traits.prices)
         run.repeats = Repeats.of(turn)
+        run.breaker = Breaker.of(turn)
         run.repairs = sum(r.code == "repair" for step in turn.steps for r in step.remarks)
         run.doubtful = {
             key_of(tool.name, tool.arguments): tool.call
@@ -85,7 +87,8 @@ class _Steps:
         self._notes: list[ev.NoteGiven] = []
         """For the next step, as the temperature."""
         self._temperature: float | None = None
-        self._drift = Drift()
+        turn = run.state.turn(run.turn)
+        self._drift = Drift.of(turn.steps if turn else ())
         self._narrowed = 0
 
     async def take(self) -> Ending:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
+from itertools import takewhile
 
-from app.state import Turn
+from app.state import Step, Turn
 from engine.protocol import canonical_arguments
 
 WINDOW = 24
@@ -44,6 +45,12 @@ def heated(temperature: float | None) -> float:
     return 0.8 if usual > 1.2 else max(0.7, usual + 0.3)
 
 
+def _refused(step: Step) -> bool:
+    """Whether a step brought nothing but refused calls."""
+    begin = f"error: not run: {REFUSED.partition('{')[0]}"
+    return bool(step.tools) and all(tool.result.startswith(begin) for tool in step.tools)
+
+
 class Repeats:
     """What was called of late on one run."""
 
@@ -63,6 +70,7 @@ class Repeats:
                     result = tool.result.removesuffix(_TOLD)
                     made.ended(key_of(tool.name, tool.arguments), result)
         made.end_step()
+        made._stuck = sum(1 for _ in takewhile(_refused, reversed(turn.steps)))
         return made
 
     def count(self, key: Key) -> int:

@@ -79,7 +79,7 @@ class _Event(msgspec.Struct, frozen=True):
     stop_reason: str | None = None
 
 
-_events: msgspec.json.Decoder[_Event] = msgspec.json.Decoder(_Event, strict=False)
+_events: msgspec.json.Decoder[_Event] = msgspec.json.Decoder(_Event)
 
 
 class AnthropicBackend:
@@ -219,9 +219,9 @@ class _Reader:
                 "refused", f"{self._name}: the model declined to answer", "ask differently"
             )
         usage = self._usage
-        cached = usage.cache_read_input_tokens or 0
-        prompt = (usage.input_tokens or 0) + cached + (usage.cache_creation_input_tokens or 0)
-        completion = usage.output_tokens or 0
+        cached = wire.tokens(usage.cache_read_input_tokens)
+        fresh = wire.tokens(usage.input_tokens) + wire.tokens(usage.cache_creation_input_tokens)
+        prompt, completion = fresh + cached, wire.tokens(usage.output_tokens)
         told = Usage(
             prompt,
             completion,

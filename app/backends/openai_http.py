@@ -71,18 +71,18 @@ class _Usage(msgspec.Struct, frozen=True):
     completion_tokens_details: _CompletionDetails | None = None
 
     def usage(self) -> Usage:
-        prompt, completion = self.prompt_tokens or 0, self.completion_tokens or 0
-        cached = self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens
+        prompt, completion = wire.tokens(self.prompt_tokens), wire.tokens(self.completion_tokens)
+        cached = (self.prompt_tokens_details or _PromptDetails()).cached_tokens
         details = self.completion_tokens_details or _CompletionDetails()
         return Usage(
             prompt,
             completion,
             prompt + completion,
-            PromptTokensDetails(cached or 0),
+            PromptTokensDetails(wire.tokens(cached)),
             CompletionTokensDetails(
-                details.reasoning_tokens or 0,
-                details.accepted_prediction_tokens or 0,
-                details.rejected_prediction_tokens or 0,
+                wire.tokens(details.reasoning_tokens),
+                wire.tokens(details.accepted_prediction_tokens),
+                wire.tokens(details.rejected_prediction_tokens),
             ),
         )
 

@@ -27,6 +27,7 @@ STREAM_LIMIT = 512 << 20
 QUIET_SECONDS = 900.0
 """How long an endpoint may send nothing, or nothing but signs of life."""
 _ERROR_LIMIT = 1 << 20
+_MOST_TOKENS = 1 << 40
 _OURS_TO_MEND = {
     "authentication_error",
     "billing_error",
@@ -136,6 +137,11 @@ def error_of(body: bytes, status: int, where: str, *, ours: bool) -> Selenograph
     retryable = status in (0, 408, 409, 425, 429) or status >= 500
     retryable = retryable and not (status == 0 and found.type in _OURS_TO_MEND)
     return BackendError(code, f"{where}: {message}", hint, retryable=retryable)
+
+
+def tokens(told: int | None) -> int:
+    """A count as an endpoint told it, kept to what can be."""
+    return min(max(told or 0, 0), _MOST_TOKENS)
 
 
 class Signs:

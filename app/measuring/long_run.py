@@ -16,7 +16,7 @@ from typing import Any
 
 from app import events as ev
 from app.agent.patience import Patience
-from app.backends.base import BackendEvent, ModelRequest
+from app.backends.base import Backend, BackendEvent, ModelRequest
 from app.backends.scripted import Reply, ScriptedBackend
 from app.bus import Bus
 from app.conversations import Conversations
@@ -51,9 +51,10 @@ class Count:
     risk: Risk = "none"
     outside: Outside = "never"
 
-    def __init__(self, ledger: Path, seconds: float) -> None:
+    def __init__(self, ledger: Path, seconds: float, words: int = RESULT_WORDS) -> None:
         self._ledger = ledger
         self._seconds = seconds
+        self._words = words
 
     async def run(
         self, arguments: dict[str, Any], context: ToolContext, output: Callable[[str], None]
@@ -63,7 +64,7 @@ class Count:
             file.write(f"{n}\n")
         if self._seconds:
             await asyncio.sleep(self._seconds)
-        return f"counted {n} " + "and what was found with it " * (RESULT_WORDS // 6)
+        return f"counted {n} " + "and what was found with it " * (self._words // 6)
 
     async def forget(self, conversation: str) -> None:
         """Nothing is kept."""
@@ -143,18 +144,29 @@ class Timed(ScriptedBackend):
 class LongRun:
     """In a folder; begun there, or gone on with where a dead process left it. On one loop."""
 
-    def __init__(self, folder: Path, steps: int, tool_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        steps: int,
+        tool_seconds: float = 0.0,
+        window: int = WINDOW,
+        words: int = RESULT_WORDS,
+    ) -> None:
+        """``words`` of each result."""
         self.steps = steps
+        self._window = window
+        self.other: Backend | None = None
+        """Answers instead of the model."""
         self.ledger = folder / "ledger"
         self.model = Timed(counting(steps))
         self.bus: Bus[Event] = Bus()
         self._database, _ = Database.open(folder / "conversations.db")
         self.journal = Journal(self._database, self.bus)
         self.journal.recover()
-        tools = Tools(Count(self.ledger, tool_seconds))
+        tools = Tools(Count(self.ledger, tool_seconds, words))
 
-        async def find(settings: RunSettings) -> ScriptedBackend:
-            return self.model
+        async def find(settings: RunSettings) -> Backend:
+            return self.other or self.model
 
         self.conversations = Conversations(
             self.journal,
@@ -175,7 +187,7 @@ class LongRun:
     async def finish(self) -> Turn:
         """Take it to its end."""
         settings = RunSettings(
-            tools=("count",), budget=Budget(steps=4 * self.steps), context=WINDOW
+            tools=("count",), budget=Budget(steps=4 * self.steps), context=self._window
         )
         state = self.state
         if not state.turns:
@@ -191,7 +203,14 @@ class LongRun:
         self._database.close()
 
 
-def faults(turn: Turn, stored: tuple[Event, ...], ledger: Path, steps: int) -> list[str]:
+def faults(
+    turn: Turn,
+    stored: tuple[Event, ...],
+    ledger: Path,
+    steps: int,
+    window: int = WINDOW,
+    words: int = RESULT_WORDS,
+) -> list[str]:
     """What is wrong with a run that came to its end; empty: nothing."""
     found: list[str] = []
     if turn.status != "answered" or turn.answer != f"I counted to {steps}.":
@@ -218,9 +237,9 @@ def faults(turn: Turn, stored: tuple[Event, ...], ledger: Path, steps: int) -> l
         if doubtful[n] and tool.status == "ok" and not tool.repeats:
             found.append(f"the repetition of {n} is not marked")
     longest = max(step.call.usage.prompt_tokens for step in turn.steps if step.call)
-    if longest > WINDOW:
+    if longest > window:
         found.append(f"a prompt had {longest} tokens")
-    if steps * RESULT_WORDS > 1.5 * WINDOW:
+    if steps * words > 1.5 * window:
         kinds = {type(event.body) for event in stored}
         if ev.ContextHidden not in kinds:
             found.append("nothing was ever hidden")

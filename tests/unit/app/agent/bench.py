@@ -112,7 +112,8 @@ class ToyBox:
             arguments = json.loads(arguments_text)
         except ValueError:
             raise ToolError("bad_arguments", "the arguments are not JSON") from None
-        assert isinstance(arguments, dict)
+        if not isinstance(arguments, dict):
+            raise ToolError("bad_arguments", "the arguments are no object")
         return arguments
 
     async def prepare(self, names: tuple[str, ...]) -> list[tuple[str, str]]:

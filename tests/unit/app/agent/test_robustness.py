@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app import events as ev
+from app.agent.breaker import FAILURES, Breaker
+from app.agent.drift import Drift
 from app.agent.patience import Patience
+from app.agent.repeats import Repeats
 from app.backends.anthropic_http import AnthropicBackend
 from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
@@ -222,3 +226,23 @@ async def test_a_whole_turn_at_an_endpoint_of_anthropics_form(bench: Make) -> No
     told = server.bodies[2]["messages"][1]["content"][0]
     assert told == {"type": "thinking", "thinking": "let me look", "signature": "sig"}
     assert_recorded(b)
+
+
+# -- what a resumed run remembers --------------------------------------------------------------
+
+
+async def test_loops_failures_and_drift_are_remembered_over_a_restart(bench: Make) -> None:
+    same = Reply(calls=(("echo", '{"x": "12"}'),))
+    b = bench(same, same, same, same, Reply(calls=(("fail", '{"x": "a"}'),)), DONE)
+    turn = await b.ask()
+    steps = turn.steps
+    stuck = Repeats.of(replace(turn, steps=steps[:4]))
+    assert stuck.stuck and not stuck.hopeless
+    assert not Repeats.of(turn).stuck
+    bad = replace(steps[4].tools[0], result="error: gone", status="error")
+    failing = [replace(steps[4], index=n, tools=(bad,)) for n in range(FAILURES)]
+    breaker = Breaker.of(replace(turn, steps=tuple(failing)))
+    assert breaker.resting("fail", FAILURES) and not breaker.resting("echo", FAILURES)
+    assert Drift().seen([*failing, *failing]) and not Drift.of([*failing, *failing]).seen(
+        [*failing, *failing, *failing]
+    )
