@@ -1,4 +1,4 @@
-"""Measure this machine: kernels, a layer, a whole model, the planner, long contexts."""
+"""Measure this machine: kernels, a layer, a whole model, the planner, long contexts, grammars."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import psutil
 from engine.bench.attention import attention_figures
 from engine.bench.context.work import context_figures
 from engine.bench.figures import Figure, as_text, write_json
+from engine.bench.grammar.work import grammar_figures
 from engine.bench.kernels import kernel_figures
 from engine.bench.layer import layer_figures
 from engine.bench.machine import RESULTS, record
@@ -44,6 +45,7 @@ _WORK: dict[str, Callable[[Options], Iterator[Figure]]] = {
     "plan": lambda options: chain(plan_figures(options), sparse_figures(options)),
     "sparse": sparse_figures,
     "context": context_figures,
+    "grammar": grammar_figures,
 }
 _TRACE = "experts-trace"  # has options of its own
 _TABLE = "table"  # writes the tables of docs/performance.md instead of measuring
@@ -103,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--turn", type=float, default=0.25, help=argparse.SUPPRESS)
     parser.add_argument("--ceiling-mebibytes", type=int, default=1024, help=argparse.SUPPRESS)
     parser.add_argument("--only", metavar="A,B", help="of context: only figures of these names")
+    parser.add_argument("--schemas", type=Path, metavar="FOLDER", help="of grammar: JSON Schemas")
+    parser.add_argument("--calls", type=int, default=2000, help="of grammar: from each model")
     parser.add_argument("--minutes", type=float, default=1.0, help="of context's soak")
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="a model of the shape")
     parser.add_argument(
@@ -137,6 +141,8 @@ def _options(args: argparse.Namespace) -> Options:
         dense=args.dense,
         sparse=args.sparse,
         sparse_shape=args.sparse_shape,
+        schemas=args.schemas,
+        calls=args.calls,
         only=tuple(args.only.split(",")) if args.only else (),
         contexts=Contexts(minutes=args.minutes),
         peers=Peers(

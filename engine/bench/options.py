@@ -65,6 +65,10 @@ class Options:
     sparse: Path | None = None
     """A sparse folder of the full shape; None has one made."""
     sparse_shape: str = "k2-thinking"
+    schemas: Path | None = None
+    """Of grammar: a folder of others' JSON Schemas; None takes our own."""
+    calls: int = 2000
+    """Of grammar: to be sampled from each model."""
     only: tuple[str, ...] = ()
     """Names of figures; none means all."""
     contexts: Contexts = field(default_factory=Contexts)

@@ -1,0 +1,1 @@
+"""Whether constrained replies are what they should be, and what that costs."""

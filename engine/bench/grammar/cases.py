@@ -1,0 +1,136 @@
+"""Requests with tools of many kinds, from our own schemas or from a folder of others'."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import RequestError
+from engine.grammar.rules import Grammars, Rules
+from engine.protocol import (
+    ChatMessage,
+    ChatRequest,
+    FunctionSpec,
+    NamedTool,
+    ToolName,
+    ToolSpec,
+)
+
+Schema = dict[str, Any]
+_WORD: Schema = {"type": "string", "maxLength": 12}
+_LARGEST = 20_000
+"""Bytes of a schema's file; a prompt of a small model holds no more."""
+
+
+def _object(**properties: Schema) -> Schema:
+    names = list(properties)
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": names,
+        "additionalProperties": False,
+    }
+
+
+KINDS: tuple[Schema, ...] = (
+    _object(a=_object(b=_object(c={"type": "integer"}, d=_WORD))),
+    _object(
+        where={
+            "anyOf": [
+                _object(kind={"const": "file"}, path=_WORD),
+                _object(kind={"const": "line"}, number={"type": "integer", "minimum": 1}),
+                {"type": "null"},
+            ]
+        }
+    ),
+    _object(unit={"enum": ["°C", "°F", "K"]}, level={"enum": [1, 2.5, None, True, "high"]}),
+    _object(
+        day={"type": "string", "pattern": "^\\d{4}-(0[1-9]|1[0-2])$"},
+        code={"type": "string", "pattern": "^[A-Z]{2,3}-?[0-9]{1,4}$"},
+    ),
+    {
+        "$defs": {
+            "node": {
+                "type": "object",
+                "properties": {"value": _WORD, "next": {"$ref": "#/$defs/node"}},
+                "required": ["value"],
+                "additionalProperties": False,
+            }
+        },
+        **_object(head={"$ref": "#/$defs/node"}),
+    },
+    _object(
+        items={"type": "array", "items": {"type": "number"}, "minItems": 1, "maxItems": 4},
+        pairs={"type": "array", "maxItems": 2, "items": _object(key=_WORD, on={"type": "boolean"})},
+    ),
+    _object(**{"größe": _WORD, "名前": _WORD, "🌍": {"enum": ["да", "ні"]}}),
+    _object(at={"type": "string", "format": "date-time"}, id={"type": "string", "format": "uuid"}),
+    _object(),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One request: its tools by name, and what was asked of the reply."""
+
+    tools: dict[str, Schema]
+    choice: str
+    """``auto``, ``none``, ``required``, or the name of a tool."""
+    rules: Rules
+    first_call: int
+    """The N of the first call's id."""
+
+
+def schemas_in(folder: Path | None) -> tuple[list[Schema], str]:
+    """All schemas of objects in a folder's files, and where they are from; else our own.
+
+    Raises RequestError ``no_schemas``.
+    """
+    if folder is None:
+        return list(KINDS), "own schemas"
+    found = []
+    for path in sorted(folder.rglob("*.json")):
+        if path.stat().st_size > _LARGEST:
+            continue
+        try:
+            schema = json.loads(path.read_bytes())
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(schema, dict) and schema.get("type") == "object":
+            found.append(schema)
+    if not found:
+        raise RequestError("no_schemas", f"there is no schema of an object in {folder}")
+    return found, f"{len(found):,} schemas of {folder.name}"
+
+
+def cases(schemas: Sequence[Schema], grammars: Grammars, draw: random.Random) -> Iterator[Case]:
+    """Without end: one to three tools, most often one has to be called. What cannot be enforced in
+    full is left out.
+    """
+    while True:
+        tools = {
+            f"{word}_{i}": draw.choice(schemas)
+            for i, word in enumerate(draw.sample(["get", "set", "find", "läs"], draw.randint(1, 3)))
+        }
+        named = draw.choice(list(tools))
+        choice = draw.choices(["required", named, "auto", "none"], [7, 2, 2, 1])[0]
+        specs = tuple(ToolSpec(FunctionSpec(n, "", s, True)) for n, s in tools.items())
+        asked = ChatRequest(
+            (ChatMessage("user", "Go on."),),
+            tools=specs,
+            tool_choice=choice if choice in _CHOICES else NamedTool(ToolName(choice)),  # type: ignore[arg-type]
+            parallel_tool_calls=draw.random() < 0.2,
+        )
+        try:
+            rules = grammars.rules(asked)
+        except RequestError:
+            continue
+        assert rules is not None
+        yield Case(tools, choice, rules, draw.choice([0, 0, 7, 131]))
+
+
+_CHOICES = ("required", "auto", "none")

@@ -1,0 +1,249 @@
+"""``selenograph bench grammar``: thousands of sampled calls, and what masks cost of a step."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from engine.bench.figures import Figure, figure
+from engine.bench.grammar.cases import KINDS, Case, cases, schemas_in
+from engine.bench.grammar.verifier import Outcome, other_faults, schema_faults
+from engine.bench.options import Options
+from engine.cache.latent_pool import page_count
+from engine.cache.prefix_tree import PrefixTree
+from engine.config import ModelConfig, read_json
+from engine.errors import ResourceError
+from engine.grammar.path import Path as Way
+from engine.grammar.rules import Grammars
+from engine.making.vocabulary import CONTROL
+from engine.making.writer import Choice, write_model
+from engine.model.loader import load_model
+from engine.runtime.defaults import read_defaults
+from engine.runtime.engine import Engine, TextEnds
+from engine.runtime.runner import Runner
+from engine.sampling.constrained import sample_on
+from engine.sampling.sampler import sample
+from engine.scheduler.scheduler import Scheduler
+from engine.speculation.mtp import new_drafters
+from engine.text.chat_template import Prompt
+from engine.text.tokenizer import Tokenizer
+from engine.text.tool_call import ToolSpec
+from engine.tiny import TinyShape, write_tiny
+from engine.types import Broke, Emission, Ended, Request, SamplingParams, Wrote
+
+NANO = Path(__file__).parents[3] / "resources" / "models" / "nano"
+_CONTEXT = 2048
+_ASIDE = 8
+"""Requests at once."""
+_MOST, _MOST_TEXT = 1500, 60
+"""Tokens of a reply that has to call, and of one that may go on talking."""
+_THOUGHT = 4
+_TIMED = 12
+"""Requests whose steps and masks are timed."""
+_MASK_LIMIT = 0.05
+_WIDE = {
+    "vocab_size": 163_840, "hidden_size": 1024, "num_hidden_layers": 6, "intermediate_size": 4096,
+    "moe_intermediate_size": 1024, "n_routed_experts": 16, "num_experts_per_tok": 8,
+}  # fmt: skip
+"""Of a nano grown to K2's vocabulary and something like an eightieth of its work a token."""
+
+
+@dataclass(slots=True)
+class Bench:
+    """A model with its text, on this thread."""
+
+    name: str
+    engine: Engine
+    tokenizer: Tokenizer
+    grammars: Grammars
+
+    @classmethod
+    def of(cls, name: str, folder: Path, threads: int, dtype: torch.dtype = torch.float32) -> Bench:
+        """Load a folder."""
+        model = load_model(folder, dtype, "native", threads=threads)
+        tokenizer = Tokenizer.from_folder(folder)
+        config = ModelConfig.from_folder(folder)
+        _, ends = read_defaults(folder, config.vocab_size)
+        ends |= tokenizer.eos_ids | frozenset(config.eos_ids)
+        tree = PrefixTree(model.new_pool((_ASIDE + 1) * page_count(_CONTEXT)))
+        text = TextEnds(tokenizer, ends)
+        drafters = new_drafters(model.predictor)
+        engine = Engine(Runner(model), text, _CONTEXT, Scheduler(tree), drafters)
+        return cls(name, engine, tokenizer, Grammars(tokenizer, ends))
+
+    def ask(
+        self, case: Case, seed: int, sink: Callable[[Emission], None], drafts: bool = True
+    ) -> None:
+        """Queue a case: in reasoning that is closed after a few tokens, at temperature 1."""
+        draw = random.Random(seed)
+        ids = tuple(draw.randrange(self.tokenizer.vocab_size - len(CONTROL)) for _ in range(12))
+        talks = case.choice in ("auto", "none")
+        most = _MOST_TEXT if talks else _MOST
+        request = Request(
+            f"case-{seed}",
+            Prompt("", ids, True, case.first_call),
+            SamplingParams(1.0, seed=seed, max_tokens=most),
+            tuple(ToolSpec(name, schema) for name, schema in case.tools.items()),
+            sink,
+            return_tokens=True,
+            speculate=drafts,
+            thinking_budget=_THOUGHT,
+            rules=case.rules,
+        )
+        self.engine.enqueue(request)
+
+
+def grammar_figures(options: Options) -> Iterator[Figure]:
+    """Of random weights and of nano: valid calls, replies without a fault; shares of a step.
+
+    Raises RequestError ``no_schemas``.
+    """
+    schemas, source = schemas_in(options.schemas)
+    threads = options.threads[-1]
+    with tempfile.TemporaryDirectory(prefix="selenograph-bench-") as scratch:
+        shape = TinyShape(layers=2, experts=4, context=_CONTEXT)
+        small = write_tiny(Path(scratch) / "random", seed=3, shape=shape)
+        wide = _write_wide(Path(scratch) / "wide")
+        for name, folder in (("random", small), ("nano", NANO)):
+            bench = Bench.of(name, folder, 1)
+            found = cases(schemas, bench.grammars, random.Random(11))
+            yield from _verified(bench, found, options.calls, source, options.tell)
+            bench.engine.close()
+        for name, folder, dtype in (
+            ("nano", NANO, torch.float32),
+            ("wide", wide, torch.bfloat16),
+        ):
+            bench = Bench.of(name, folder, threads, dtype)
+            found = cases(KINDS, bench.grammars, random.Random(5))
+            yield _masks(bench, [next(found) for _ in range(_TIMED)], threads)
+            bench.engine.close()
+
+
+def _verified(
+    bench: Bench,
+    found: Iterator[Case],
+    wanted: int,
+    source: str,
+    tell: Callable[[str], None],
+) -> Iterator[Figure]:
+    """Go on until so many calls were made."""
+    engine, draw = bench.engine, random.Random(2)
+    running: dict[int, tuple[Case, list[Emission]]] = {}
+    calls = replies = wrong_calls = wrong_replies = 0
+    reasons: Counter[str] = Counter()
+    faults: list[str] = []
+    seed = 0
+    told = time.monotonic()
+    while calls < wanted:
+        while len(running) < _ASIDE:
+            heard: list[Emission] = []
+            running[seed] = next(found), heard
+            bench.ask(running[seed][0], seed, heard.append)
+            seed += 1
+        engine.step()
+        for number in [n for n, (_, heard) in running.items() if _over(heard)]:
+            case, heard = running.pop(number)
+            if isinstance(heard[-1], Broke):
+                raise ResourceError("bench_failed", f"a reply broke off: {heard[-1].error}")
+            outcome = _outcome(heard)
+            in_calls = list(schema_faults(case, outcome))
+            beside = list(
+                other_faults(case, outcome, bench.tokenizer, bench.grammars.vocabulary, draw)
+            )
+            faults += (*in_calls, *beside)
+            calls += len(outcome.calls)
+            replies += 1
+            wrong_calls += len(in_calls)
+            wrong_replies += bool(in_calls or beside)
+            reasons[outcome.reason] += 1
+        if time.monotonic() - told > 20:
+            told = time.monotonic()
+            tell(f"{bench.name}: {calls} of {wanted} calls")
+    for number in running:
+        engine.drop(f"case-{number}")
+    ended = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    first = f"; first fault: {faults[0][:200]}" if faults else ""
+    yield figure(
+        f"grammar.{bench.name}.calls",
+        1 - wrong_calls / calls,
+        "valid",
+        "limit",
+        1.0,
+        note=f"{calls:,} calls sampled at temperature 1, {source}{first}",
+    )
+    yield figure(
+        f"grammar.{bench.name}.replies",
+        1 - wrong_replies / replies,
+        "right",
+        "limit",
+        1.0,
+        note=f"{replies:,} replies ({ended}): schema, finish reason, trigger, ids, markers, cuts",
+    )
+
+
+def _over(heard: list[Emission]) -> bool:
+    return bool(heard) and isinstance(heard[-1], Ended | Broke)
+
+
+def _outcome(heard: list[Emission]) -> Outcome:
+    wrote = [e for e in heard if isinstance(e, Wrote)]
+    last = heard[-1]
+    assert isinstance(last, Ended)
+    return Outcome(
+        tuple(token.id for one in wrote for token in one.tokens),
+        tuple(piece for one in wrote for piece in one.pieces),
+        last.reason,
+        in_reasoning=True,
+    )
+
+
+def _masks(bench: Bench, timed: list[Case], threads: int) -> Figure:
+    """What rules add to a token's time over the time of the step that computes it."""
+    steps, spent = list[float](), list[float]()
+    for seed, case in enumerate(timed):
+        heard: list[tuple[float, Emission]] = []
+        bench.ask(case, seed, lambda e, to=heard: to.append((time.perf_counter(), e)), drafts=False)  # type: ignore[misc]
+        while bench.engine.busy:
+            bench.engine.step()
+        written = [(at, t.id) for at, e in heard if isinstance(e, Wrote) for t in e.tokens]
+        steps += [b - a for (a, _), (b, _) in itertools.pairwise(written)]
+        spent += _spent(case, [token for _, token in written])
+    step = statistics.median(steps)
+    return figure(
+        f"grammar.{bench.name}.mask",
+        statistics.median(spent) / step,
+        "of a step",
+        "limit",
+        _MASK_LIMIT,
+        threads=threads,
+        note=f"{bench.tokenizer.vocab_size:,} tokens in the vocabulary; median "
+        f"{1e6 * statistics.median(spent):.0f} us of {1e3 * step:.2f} ms, mean "
+        f"{1e6 * statistics.fmean(spent):.0f} us, at most {1e6 * max(spent):.0f} us",
+    )
+
+
+def _spent(case: Case, ids: list[int]) -> list[float]:
+    """Seconds for each token of a reply: drawn and accepted under rules, less drawn without."""
+    row, rng, params = torch.randn(case.rules.vocabulary.size), torch.Generator(), SamplingParams()
+    way, spent = Way(case.rules, True, case.first_call), list[float]()
+    for token_id in ids[:-1]:
+        began = time.perf_counter()
+        sample(row, params, rng)
+        between = time.perf_counter()
+        sample_on(way, row, params, rng)
+        way.accept(token_id)
+        spent.append(time.perf_counter() - between - (between - began))
+    return spent
+
+
+def _write_wide(out: Path) -> Path:
+    return write_model(read_json(NANO / "config.json") | _WIDE, out, Choice())
