@@ -116,7 +116,7 @@ def grammar_figures(options: Options) -> Iterator[Figure]:
         for name, folder in (("random", small), ("nano", NANO)):
             bench = Bench.of(name, folder, 1)
             found = cases(schemas, bench.grammars, random.Random(11))
-            yield from _verified(bench, found, options.calls, source, options.tell)
+            yield from verified(bench, found, options.calls, source, options.tell)
             bench.engine.close()
         for name, folder, dtype in (
             ("nano", NANO, torch.float32),
@@ -128,7 +128,7 @@ def grammar_figures(options: Options) -> Iterator[Figure]:
             bench.engine.close()
 
 
-def _verified(
+def verified(
     bench: Bench,
     found: Iterator[Case],
     wanted: int,
