@@ -11,12 +11,14 @@ from pathlib import Path
 from app import events as ev
 from app.agent.approval import Answer, Desk, Rules
 from app.agent.budget import Meter, budget_of
+from app.agent.guarding import as_event
 from app.agent.patience import Patience
 from app.agent.prompts import title_of
 from app.agent.run import Run, Tools, waiting_call
 from app.agent.turn import run_turn
 from app.backends.base import Backend
 from app.errors import RequestError, StoreError
+from app.guard.guards import Guards, changed
 from app.settings import Settings
 from app.state import ConversationState
 from app.steering import Steering, turn_of
@@ -45,6 +47,7 @@ class Conversations(Steering):
         scratch: Path,
         patience: Patience = Patience(),  # noqa: B008 - frozen
         blobs: Blobs | None = None,
+        guards: Guards | None = None,
     ) -> None:
         super().__init__(journal)
         self._tools = tools
@@ -54,6 +57,7 @@ class Conversations(Steering):
         self._scratch = scratch
         self._patience = patience
         self._blobs = blobs
+        self._guards = guards
         self._desk = Desk()
 
     # -- conversations ------------------------------------------------------------------------
@@ -240,14 +244,43 @@ class Conversations(Steering):
         if not text.strip():
             raise RequestError("empty_message", "there is nothing to send")
         turn = secrets.token_hex(8)
+        text, hits = self._guarded(state.id, text, nobody=unattended is not None)
+        title = title_of(text) if title else ""
         bodies: list[ev.Body] = [ev.TurnBegin(turn, parent, text, settings, fork)]
         if title:
             bodies.insert(0, ev.ConversationRenamed(title))
         self._journal.append_all(state.id, [(body, "") for body in bodies], turn)
         if unattended is not None:
             self._journal.append(state.id, ev.UnattendedSet(unattended), turn)
+        for hit in hits:
+            self._journal.append(state.id, hit, turn)
         self._start(state.id, turn, settings)
+        asking = next((hit for hit in hits if hit.action == "ask"), None)
+        if asking is not None:
+            gate = self._runs[state.id][0].gate
+            gate.asked, gate.why = True, f"guard {asking.guard}: {asking.message}"
         return turn
+
+    def queue(self, conversation: str, text: str) -> None:
+        """Tell the model something before its next step. Raises RequestError ``empty_message``."""
+        run = self._running(conversation)
+        text, hits = self._guarded(conversation, text, nobody=run.rules.present() is not None)
+        super().queue(conversation, text)
+        for hit in hits:
+            run.emit(hit, run.span)
+
+    def _guarded(
+        self, conversation: str, text: str, *, nobody: bool
+    ) -> tuple[str, list[ev.GuardHit]]:
+        """A message as it may be stored and sent. Raises RequestError ``guard``."""
+        hits = self._guards.hits("input", text) if self._guards is not None else []
+        events = [as_event(hit, "input", text) for hit in hits]
+        for hit, event in zip(hits, events, strict=True):
+            if event.action == "block" or (nobody and event.action == "ask"):
+                self._journal.append(conversation, event)
+                message = f"the guard “{hit.rule.name}” holds this message back: {hit.message}"
+                raise RequestError("guard", message, "change the message, or the guard")
+        return changed(text, hits), events
 
     def _start(
         self,
@@ -270,6 +303,7 @@ class Conversations(Steering):
             scratch=self._scratch / conversation,
             patience=self._patience,
             blobs=self._blobs,
+            guards=self._guards,
         )
         task = asyncio.create_task(run_turn(run), name=f"turn {turn}")
         self._runs[conversation] = (run, task)

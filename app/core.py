@@ -21,6 +21,7 @@ from app.endpoints import Endpoints
 from app.engines.view import EngineView
 from app.errors import RequestError, StoreError
 from app.events import Event
+from app.guard.guards import Guards
 from app.log import start_log, stop_log
 from app.notices import Notice
 from app.paths import Paths
@@ -139,6 +140,7 @@ class Core:
             self._keep_rule,
             self.paths.scratch,
             blobs=self.blobs,
+            guards=Guards(lambda: self._settings.guards, self.paths.guards),
         )
         stack.push_async_callback(self._conversations.close)
 

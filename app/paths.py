@@ -55,6 +55,11 @@ class Paths:
         return self.config / "settings.json"
 
     @property
+    def guards(self) -> Path:
+        """Functions that the person wrote: guards and checkers."""
+        return self.config / "guards"
+
+    @property
     def window_lock(self) -> Path:
         return self.data / "window.lock"
 

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from app.events import RunSettings
+from app.guard.rules import DEFAULT, GuardRule
 from app.mcp.config import McpServer
 from app.notices import Notice
 from app.paths import folder_error
@@ -96,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True):
     """What a new turn is run with."""
     approvals: tuple[Rule, ...] = ()
     """Which calls need not be asked about, must be, or never run."""
+    guards: tuple[GuardRule, ...] = DEFAULT
     endpoints: tuple[Endpoint, ...] = ()
     collections: tuple[Collection, ...] = ()
     search: SearchSettings = SearchSettings()

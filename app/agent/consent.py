@@ -6,9 +6,11 @@ from dataclasses import replace
 
 from app import events as ev
 from app.agent.approval import Answer
+from app.agent.guarding import as_event
 from app.agent.model_call import Call
 from app.agent.run import Run
 from app.errors import ToolError
+from app.guard.rules import Hit
 from app.tools.base import Asking, Facts, Target, Tool, facts_of
 from app.trust.call import Wanted
 from app.trust.origins import Words
@@ -32,10 +34,16 @@ async def consent(
     """
     look = wanted(run, call, tool, arguments)
     answer = run.rules.forbids(look)
+    hits = _guards(run, span, call, look)
+    if answer is None and hits and hits[0].rule.action == "block":
+        answer = Answer("deny", _said_by(hits[0]), "guard")
     reasons: tuple[Reason, ...] = ()
     if answer is None:
         facts = await _facts(run, tool, arguments)
         reasons = _reasons(run, call, tool, look, facts, doubt)
+        # Arguments are not blacked out behind the model's back: the person is asked.
+        asking = (hit for hit in hits if hit.rule.action != "note")
+        reasons += tuple(Reason("guard", _said_by(hit)) for hit in asking)
         if not reasons:
             return Answer("once", by="rule")
         answer = run.rules.answer(look, reasons)
@@ -68,6 +76,19 @@ def _reasons(
     if facts.each_time and tool.risk == "execute":
         reasons.append(Reason("bare", "nothing on this machine confines what it starts"))
     return tuple(reasons)
+
+
+def _guards(run: Run, span: str, call: Call, look: Wanted) -> list[Hit]:
+    if run.guards is None:
+        return []
+    hits = run.guards.hits("call", call.arguments, look)
+    for hit in hits:
+        run.emit(as_event(hit, "call", call.arguments, call.id), span)
+    return hits
+
+
+def _said_by(hit: Hit) -> str:
+    return f"the guard “{hit.rule.name}” found: {hit.message}"
 
 
 def _words(run: Run) -> Words:

@@ -102,6 +102,7 @@ def _lane_run(run: Run, lane: Turn) -> Run:
         scratch=run.scratch / "lanes" / lane.id,
         patience=run.patience,
         blobs=run.blobs,
+        guards=run.guards,
         number=lane.number,
         stop_after_step=run.stop_after_step,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from app import events as ev
 from app.agent import history
+from app.agent.guarding import guarded
 from app.agent.prompts import system_prompt
 from app.agent.run import Run, Sent
 from app.backends import base
@@ -302,6 +303,7 @@ class _Writer:
         self._end()
         self._kind = kind
         self._part_began = time.monotonic()
+        self._text_from = len(self._text)
         self._first = self._first or self._part_began
         self._run.emit(ev.PartBegin(self._part, kind, call, name), self._span)
 
@@ -345,6 +347,9 @@ class _Writer:
         if self._kind is None:
             return
         text = "".join(self._buffer)
+        if self._kind == "text":
+            text = guarded(self._run, self._span, "output", text)
+            self._text[self._text_from :] = [text]
         seconds = time.monotonic() - self._part_began
         end = ev.PartEnd(self._part, text, self._tokens, seconds, self._seal)
         self._run.emit(end, self._span)

@@ -22,6 +22,7 @@ from app.agent.repeats import Key, Repeats
 from app.agent.steering import Gate
 from app.backends.base import Backend
 from app.closing import missing_ends
+from app.guard.guards import Guards
 from app.state import ConversationState, ToolRun, Turn, hidden_on, summary_on
 from app.store.blobs import Blobs
 from app.store.journal import Journal
@@ -78,6 +79,7 @@ class Run:
     meter: Meter
     scratch: Path
     blobs: Blobs | None = None
+    guards: Guards | None = None
     cause: ev.Cause = "shutdown"
     """Why the task is cancelled, set by whoever cancels it."""
     stop_after_step: bool = False

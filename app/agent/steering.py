@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from app.agent.run import Run
 
 
+_ASKED = "asked by a person"
+
+
 @dataclass(slots=True)
 class Gate:
     """Of one run, on the core's loop. Closed while the run is paused."""
 
     asked: bool = False
-    """A person wants it to pause at the next place."""
+    """A person, or a guard, wants it to pause at the next place."""
+    why: str = ""
+    """What a guard says about that."""
     stepping: bool = False
     """It is to pause before the next step."""
     paused: bool = False
@@ -49,7 +54,7 @@ async def before_step(run: Run) -> None:
     turn = run.state.turn(run.turn)
     number = len(turn.steps) + 1 if turn else 1
     if gate.asked or gate.stepping:
-        why = "asked by a person"
+        why = gate.why or _ASKED
     for point in run.state.breakpoints:
         if point in gate.passed:
             continue
@@ -65,7 +70,7 @@ async def before_step(run: Run) -> None:
 
 async def after_reply(run: Run, text: str, tools: Iterable[str]) -> None:
     """Pause here if a person asked, a word was said, or a tool is about to be called."""
-    why = "asked by a person" if run.gate.asked else _said(run, text)
+    why = run.gate.why or _ASKED if run.gate.asked else _said(run, text)
     names = set(tools)
     for point in run.state.breakpoints:
         if point.kind == "tool" and point.text in names:
@@ -77,7 +82,7 @@ async def after_results(run: Run) -> None:
     """Pause here if a call failed or a result says a word that is waited for."""
     turn = run.state.turn(run.turn)
     tools = turn.steps[-1].tools if turn and turn.steps else ()
-    why = "asked by a person" if run.gate.asked and tools else ""
+    why = run.gate.why or _ASKED if run.gate.asked and tools else ""
     for tool in tools:
         why = _said(run, tool.result) or why
         failed = tool.status == "error"
@@ -98,6 +103,7 @@ async def _pause(run: Run, where: ev.PausePlace, why: str) -> None:
     if not why:
         return
     run.gate.asked = run.gate.stepping = False
+    run.gate.why = ""
     run.emit(ev.Paused(where, why), run.span)
     with run.meter.paused():
         await run.gate.hold()

@@ -12,7 +12,8 @@ from typing import Any
 
 from app import events as ev
 from app.agent.approval import Answer
-from app.agent.consent import consent
+from app.agent.consent import consent, wanted
+from app.agent.guarding import guarded
 from app.agent.model_call import Call
 from app.agent.repeats import REFUSED, Key, key_of
 from app.agent.run import Run
@@ -146,6 +147,7 @@ async def _answer(run: Run, span: str, planned: Planned) -> None:
     began = time.monotonic()
     run.emit(ev.ToolStarted(id), span)
     status, result = await _work(run, span, planned, planned.tool)
+    result = _as_guarded(run, span, planned, planned.tool, result)
     unavailable = run.breaker.ended(planned.call.name, result * (status == "error"), run.index)
     end(status, _changed(run, planned) + _watched(run, span, planned, result))
     if unavailable is not None:
@@ -164,12 +166,19 @@ async def _work(run: Run, span: str, planned: Planned, tool: Tool) -> tuple[ev.T
     except StoreError:
         raise
     except ToolError as error:
-        return "error", _bounded(run, f"error: {error.message}")
+        foreign = tool.risk == "foreign"  # whose errors are texts of others, too
+        message = _marked(run, tool, error.message) if foreign else error.message
+        return "error", _bounded(run, f"error: {message}")
     except Exception as error:
         _log.exception("the tool %s failed", planned.call.name)
         return "error", _bounded(run, f"error: the tool failed: {type(error).__name__}: {error}")
     finally:
         output.flush()
+
+
+def _as_guarded(run: Run, span: str, planned: Planned, tool: Tool, result: str) -> str:
+    look = wanted(run, planned.call, tool, planned.arguments)
+    return guarded(run, span, "result", result, call=planned.call.id, wanted=look)
 
 
 def _changed(run: Run, planned: Planned) -> str:
@@ -215,8 +224,12 @@ class _Output:
         self._buffer: list[str] = []
         self._room = _OUTPUT_LIMIT
         self._timer: asyncio.TimerHandle | None = None
+        # What a guard may have to change is not shown before it is whole.
+        self._held = run.guards is not None and run.guards.holds_output("result")
 
     def write(self, text: str) -> None:
+        if self._held:
+            return
         text = text[: self._room]
         self._room -= len(text)
         if text:

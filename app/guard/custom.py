@@ -1,8 +1,8 @@
 """Guards that a person wrote in Python, from one trusted folder only.
 
-``CONFIG/guards/FILE.py`` with functions ``check(text, info)`` that return None (nothing), a message,
-or a list of (begin, end) within the text. The folder and the file have to belong to the person and
-must not be writable by others; links are not followed. Workspaces never bring code.
+``CONFIG/guards/FILE.py`` with functions ``check(text, info)`` that return None (nothing), a
+message, or a list of (begin, end) within the text. The folder and the file have to belong to the
+person and must not be writable by others; links are not followed. Workspaces never bring code.
 """
 
 from __future__ import annotations
@@ -83,6 +83,4 @@ def _check(path: Path, status: os.stat_result, kind: Callable[[int], bool]) -> N
     if status.st_uid != os.getuid():
         raise ConfigError("not_trusted", f"{path} does not belong to you")
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise ConfigError(
-            "not_trusted", f"others may write to {path}", f"chmod go-w {path}"
-        )
+        raise ConfigError("not_trusted", f"others may write to {path}", f"chmod go-w {path}")

@@ -24,7 +24,7 @@ _MOST = 200
 
 
 class GuardRule(msgspec.Struct, frozen=True):
-    """``values``: regular expressions, patterns of hosts or paths (``*.example.org``, ``~/.ssh/*``),
+    """``values``: regular expressions, patterns of hosts or paths (``*.a.org``, ``~/.ssh/*``),
     or for ``python`` one ``FILE.py:FUNCTION`` of the guards' folder. ``calls``: for calls and
     results, the calls it holds for.
     """
@@ -108,7 +108,9 @@ def compiled(value: str) -> re.Pattern[str]:
     try:
         return re.compile(value)
     except (re.error, RecursionError, OverflowError) as error:
-        raise ConfigError("bad_guard", f"{value[:100]!r} is no regular expression: {error}") from None
+        raise ConfigError(
+            "bad_guard", f"{value[:100]!r} is no regular expression: {error}"
+        ) from None
 
 
 def _targets(rule: GuardRule, text: str, call: Wanted | None) -> Iterator[str]:

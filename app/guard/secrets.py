@@ -33,16 +33,41 @@ class _Shape:
 
 
 _SHAPES = (
-    _Shape("private key", r"-----BEGIN (?:[A-Z]{2,12} )*PRIVATE KEY(?: BLOCK)?-----[\s\S]{40,20000}?-----END (?:[A-Z]{2,12} )*PRIVATE KEY(?: BLOCK)?-----"),
-    _Shape("AWS access key", r"(?<![A-Z0-9])(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}(?![A-Z0-9])", 2.5),
-    _Shape("GitHub token", r"(?<!\w)(?:gh[pousr]_[A-Za-z0-9]{36,251}|github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59})(?!\w)", 3.0),
+    _Shape(
+        "private key",
+        r"-----BEGIN (?:[A-Z]{2,12} )*PRIVATE KEY(?: BLOCK)?-----[\s\S]{40,20000}?-----E"
+        r"ND (?:[A-Z]{2,12} )*PRIVATE KEY(?: BLOCK)?-----",
+    ),
+    _Shape(
+        "AWS access key",
+        r"(?<![A-Z0-9])(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}(?![A-Z0-9])",
+        2.5,
+    ),
+    _Shape(
+        "GitHub token",
+        r"(?<!\w)(?:gh[pousr]_[A-Za-z0-9]{36,251}|github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]"
+        r"{59})(?!\w)",
+        3.0,
+    ),
     _Shape("GitLab token", r"(?<!\w)gl(?:pat|dt|ptt|rt|oas)-[\w-]{20,60}(?![\w-])", 3.0),
     _Shape("Anthropic key", r"(?<!\w)sk-ant-(?:api|admin)\d{2}-[\w-]{40,120}(?![\w-])", 3.0),
-    _Shape("OpenAI key", r"(?<!\w)sk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,200}(?![\w-])", 3.5),
+    _Shape(
+        "OpenAI key",
+        r"(?<!\w)sk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,200}(?![\w-])",
+        3.5,
+    ),
     _Shape("Google key", r"(?<!\w)AIza[\w-]{35}(?![\w-])", 3.0),
     _Shape("Google client secret", r"(?<!\w)GOCSPX-[\w-]{28}(?![\w-])", 3.0),
-    _Shape("Slack token", r"(?<!\w)xox[abeoprs]-(?:\d{8,14}-){1,3}[A-Za-z0-9-]{16,80}(?!\w)", 2.5),
-    _Shape("Slack address", r"https://hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9+/]{40,80}", 3.0),
+    _Shape(
+        "Slack token",
+        r"(?<!\w)xox[abeoprs]-(?:\d{8,14}-){1,3}[A-Za-z0-9-]{16,80}(?!\w)",
+        2.5,
+    ),
+    _Shape(
+        "Slack address",
+        r"https://hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9+/]{40,80}",
+        3.0,
+    ),
     _Shape("Stripe key", r"(?<!\w)[sr]k_live_[A-Za-z0-9]{20,120}(?!\w)", 3.0),
     _Shape("npm token", r"(?<!\w)npm_[A-Za-z0-9]{36}(?!\w)", 3.0),
     _Shape("PyPI token", r"(?<!\w)pypi-AgEIcHlwaS5vcmc[\w-]{50,200}(?![\w-])", 3.0),
@@ -50,11 +75,30 @@ _SHAPES = (
     _Shape("Telegram token", r"(?<![\w-])\d{8,10}:AA[\w-]{33}(?![\w-])", 3.5),
     _Shape("SendGrid key", r"(?<!\w)SG\.[\w-]{22}\.[\w-]{43}(?![\w-])", 3.0),
     _Shape("age key", r"(?<!\w)AGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58}(?!\w)", 3.0),
-    _Shape("signed token", r"(?<![\w.-])eyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{20,2000}(?![\w.-])", 3.5),
-    _Shape("password in an address", r"(?<=://)[^\s:/@\"'<>]{1,64}:[^\s:/@\"'<>]{6,128}(?=@[\w.-]+)", 2.3),
-    _Shape("Authorization header", r"(?i:(?<=authorization: bearer )|(?<=authorization: basic )|(?<=authorization: token ))[\w.~+/=-]{16,2000}", 3.0),
-    _Shape("password or key", r"(?i:(?<![A-Za-z])(?:api[_-]?key|secret(?:[_-]?key)?|access[_-]?token|auth[_-]?token|client[_-]?secret|passwd|password)[\"']?\s{0,4}(?:=|:|=>)\s{0,4}[\"']?)(?P<value>[^\s\"',;(){}\[\]<>]{10,200})", 3.2),
-)  # fmt: skip
+    _Shape(
+        "signed token",
+        r"(?<![\w.-])eyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{20,2000}(?![\w.-])",
+        3.5,
+    ),
+    _Shape(
+        "password in an address",
+        r"(?<=://)[^\s:/@\"'<>]{1,64}:[^\s:/@\"'<>]{6,128}(?=@[\w.-]+)",
+        2.3,
+    ),
+    _Shape(
+        "Authorization header",
+        r"(?i:(?<=authorization: bearer )|(?<=authorization: basic )|(?<=authorization: "
+        r"token ))[\w.~+/=-]{16,2000}",
+        3.0,
+    ),
+    _Shape(
+        "password or key",
+        r"(?i:(?<![A-Za-z])(?:api[_-]?key|secret(?:[_-]?key)?|access[_-]?token|auth[_-]?"
+        r"token|client[_-]?secret|passwd|password)[\"']?\s{0,4}(?:=|:|=>)\s{0,4}[\"']?)("
+        r"?P<value>[^\s\"',;(){}\[\]<>]{10,200})",
+        3.2,
+    ),
+)
 
 _ALL = re.compile("|".join(f"(?P<s{i}>{shape.pattern})" for i, shape in enumerate(_SHAPES)))
 _HINTS = re.compile(
@@ -66,6 +110,8 @@ _PLACEHOLDER = re.compile(
     r"(?i)example|sample|dummy|placeholder|changeme|your[_-]?|redacted|\*{3}|x{6}|\.{3}|<|"
     r"\$\{|\{\{|%\(|0123456789|1234567890|abcdefgh|env\[|getenv|process\.env|os\.environ"
 )
+_NAMES = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
+"""Of attributes in programs."""
 
 
 def find_secrets(text: str) -> tuple[Found, ...]:
@@ -93,10 +139,11 @@ def _looks_real(value: str, shape: _Shape) -> bool:
     if shape.kind == "password or key":
         # A word, a path, a type or a call is no password; most real ones mix kinds of characters.
         kinds = sum(bool(re.search(kind, value)) for kind in (r"[a-z]", r"[A-Z]", r"\d", r"[^\w]"))
-        return kinds >= 2 and bool(re.search(r"\d", value)) and not re.match(r"[./~]|\w+[.:/]{1,2}\w+\.", value)
+        named = re.match(r"[./~]|\w+[:/]{1,2}\w+\.", value) or _NAMES.fullmatch(value)
+        return kinds >= 2 and bool(re.search(r"\d", value)) and not named
     if shape.kind == "password in an address":
         return value.partition(":")[2].lower() not in ("password", "secret", "postgres")
-    return True
+    return shape.kind != "OpenAI key" or bool(re.search(r"\d", value))
 
 
 def _bits(text: str) -> float:
