@@ -107,6 +107,11 @@ class Settings(msgspec.Struct, frozen=True):
     allow_private: tuple[str, ...] = ()
     """Hosts, addresses and networks on this machine or near it that pages may be opened from."""
     sandbox: SandboxSettings = SandboxSettings()
+    on_close: Literal["keep", "ask", "stop"] = "keep"
+    """What closing the window does while a run goes on: it stays in the tray (where there is none,
+    a person is asked), a person is asked, or the run is stopped."""
+    notify: bool = True
+    """Whether the desktop says when a run ends or asks, unless the window is in front."""
     window: WindowLayout = WindowLayout()
 
 

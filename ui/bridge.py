@@ -35,6 +35,7 @@ _LIST_EVENTS = (
     ev.TurnEnd,
     ev.TurnResumed,
 )
+_TOLD_EVENTS = (ev.TurnBegin, ev.TurnEnd, ev.TurnResumed, ev.ApprovalAsked, ev.Paused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Bridge(QObject):
     engine_changed = Signal(object)
     list_changed = Signal(object)
     failed = Signal(object)
+    heard = Signal(object)
+    """An event of any conversation that a person may want to be told of."""
     _woken = Signal()
 
     def __init__(self, core: Core, parent: QObject | None = None) -> None:
@@ -149,6 +152,8 @@ class Bridge(QObject):
             if isinstance(item, Event):
                 self._fold(item)
                 listed = listed or isinstance(item.body, _LIST_EVENTS)
+                if isinstance(item.body, _TOLD_EVENTS):
+                    self.heard.emit(item)
             elif isinstance(item, EngineView):
                 self.engine = item
             elif isinstance(item, _Opened):

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,10 +108,13 @@ def _run(app: QApplication, core: Core) -> int:
     themes = ThemeSource(app, core.settings.theme)
     bridge = Bridge(core)
     window = MainWindow(bridge, themes)
+    # The window may be hidden while a run goes on; what is left open then must not end the program.
+    app.setQuitOnLastWindowClosed(False)
+    window.closed.connect(app.quit)
     window.show()
     if core.settings.start_engine:
         core.start_engine()  # how that goes is shown by the window
-    with _Signals(app):
+    with _Signals(window.background.leave):
         code = app.exec()
     bridge.close()
     return code
@@ -126,7 +129,7 @@ def _cannot_open(app: QApplication, error: SelenographError) -> int:
     if app.platformName() not in ("offscreen", "minimal"):
         box = QMessageBox(QMessageBox.Icon.Warning, "Selenograph", error.message)
         box.setInformativeText(error.hint)
-        with _Signals(app):
+        with _Signals(app.closeAllWindows):
             box.exec()
     return cli.FAILED
 
@@ -138,8 +141,8 @@ class _Signals:
     waits; so a signal also writes to a socket that Qt listens to.
     """
 
-    def __init__(self, app: QApplication) -> None:
-        self._app = app
+    def __init__(self, leave: Callable[[], object]) -> None:
+        self._leave = leave
 
     def __enter__(self) -> None:
         from PySide6.QtCore import QSocketNotifier
@@ -150,7 +153,7 @@ class _Signals:
         self._notifier = QSocketNotifier(self._read.fileno(), QSocketNotifier.Type.Read)
         self._notifier.activated.connect(lambda *_: self._read.recv(64))
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self._app.closeAllWindows())
+            signal.signal(number, lambda *_: self._leave())
 
     def __exit__(self, *_: object) -> None:
         self._notifier.setEnabled(False)

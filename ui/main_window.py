@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
-from PySide6.QtCore import QByteArray, Qt
+from PySide6.QtCore import QByteArray, Qt, Signal
 from PySide6.QtGui import QActionGroup, QCloseEvent, QGuiApplication
 from PySide6.QtWidgets import (
     QFileDialog,
@@ -29,6 +29,7 @@ from app.state import ConversationState
 from app.store.journal import ConversationSummary
 from app.terminal.doctor import as_text, diagnose
 from ui.actions import ACTIONS, ShortcutsDialog, build_actions
+from ui.background import Background, tray_of_desktop
 from ui.bridge import Bridge
 from ui.chat.approval_box import Given
 from ui.chat.artefacts import Gallery
@@ -51,7 +52,12 @@ _SAVED_STATE = 2
 
 
 class MainWindow(QMainWindow):
-    """Holds the widgets and connects them; what they show comes from the bridge."""
+    """Holds the widgets and connects them; what they show comes from the bridge.
+
+    Signals: ``closed`` when it is closed for good.
+    """
+
+    closed = Signal()
 
     def __init__(self, bridge: Bridge, themes: ThemeSource) -> None:
         super().__init__()
@@ -74,6 +80,8 @@ class MainWindow(QMainWindow):
         self.context = ContextView()
         self.engine = EnginePanel()
         self.status = StatusLine()
+        tray = tray_of_desktop(self.windowIcon(), self)
+        self.background = Background(self, lambda: self._core.settings, self._title_of, tray)
         self.steering = SteeringDesk(self, bridge, self.trace)
         self._lay_out()
         self._actions = build_actions(self, self._handlers() | self.steering.handlers())
@@ -147,7 +155,9 @@ class MainWindow(QMainWindow):
             "renameConversation": self.sidebar.edit_title,
             "deleteConversation": self.delete_conversation,
             "openFolder": self._ask_folder,
-            "quit": self.close,
+            "quit": self.background.leave,
+            "keepOnClose": self._choose_on_close,
+            "notify": lambda: self._save_settings(notify=self._actions["notify"].isChecked()),
             "stop": lambda: self._command(self._core.stop, "now"),
             "stopAfterStep": lambda: self._command(self._core.stop, "after_step"),
             "regenerateLast": self._regenerate_last,
@@ -172,6 +182,8 @@ class MainWindow(QMainWindow):
         bridge.engine_changed.connect(self._show_engine)
         bridge.list_changed.connect(self._show_list)
         bridge.failed.connect(self._failed)
+        bridge.heard.connect(self.background.hear)
+        self.background.opened.connect(self.open_conversation)
         self.sidebar.chosen.connect(self.open_conversation)
         self.sidebar.created.connect(self.new_conversation)
         self.sidebar.renamed.connect(lambda id, title: bridge.then(core.rename(id, title)))
@@ -311,6 +323,13 @@ class MainWindow(QMainWindow):
     def _choose_theme(self, choice: Choice) -> None:
         self._themes.choose(choice)
         self._save_settings(theme=choice)
+
+    def _choose_on_close(self) -> None:
+        keep = self._actions["keepOnClose"].isChecked()
+        self._save_settings(on_close="keep" if keep else "ask")
+
+    def _title_of(self, conversation: str) -> str:
+        return next((s.title for s in self._summaries if s.id == conversation), "")
 
     def _keep_run_settings(self, run: RunSettings) -> None:
         self._save_settings(run=run)
@@ -455,9 +474,11 @@ class MainWindow(QMainWindow):
             self.restoreGeometry(_bytes(layout.geometry))
             self.restoreState(_bytes(layout.state), _SAVED_STATE)
         self._actions["showSidebar"].setChecked(True)
+        self._actions["keepOnClose"].setChecked(self._core.settings.on_close == "keep")
+        self._actions["notify"].setChecked(self._core.settings.notify)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Remember the layout. Runs that go on are stopped by the core and can be resumed."""
+        """Remember the layout. Runs go on in the background, or the core stops them."""
         layout = WindowLayout(
             geometry=_text(self.saveGeometry()),
             state=_text(self.saveState(_SAVED_STATE)),
@@ -465,7 +486,11 @@ class MainWindow(QMainWindow):
             conversation=self._conversation,
         )
         self._save_settings(window=layout)
+        if self.background.leaves() == "stay":
+            event.ignore()
+            return
         event.accept()
+        self.closed.emit()
 
 
 def _text(data: QByteArray) -> str:

@@ -37,7 +37,7 @@ class Desk:
         if not self.open:
             return
         self.open = False
-        self.window.close()
+        self.window.background.leave()
         self.bridge.close()
         self.window.deleteLater()
         self.core.close()

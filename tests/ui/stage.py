@@ -77,7 +77,7 @@ class Stage:
         return found()[0]
 
     def close(self) -> None:
-        self.window.close()
+        self.window.background.leave()
         self.bridge.close()
         self.window.deleteLater()
         self.core.close()
