@@ -81,11 +81,20 @@ def _parser() -> argparse.ArgumentParser:
     _add_make_model(commands)
     _add_index(commands)
     _add_mcp(commands)
+    _add_approvals(commands)
+    export = commands.add_parser("export", help="write a conversation, secrets blacked out")
+    export.add_argument("conversation", metavar="CONVERSATION", help="its id")
+    export.add_argument("--format", choices=("markdown", "json"), default="markdown")
+    export.add_argument("--with-secrets", action="store_true", help="black nothing out")
+    export.set_defaults(work=_export)
     doctor = commands.add_parser("doctor", help="say what this machine has and what is missing")
     doctor.add_argument("--json", action="store_true", help="one JSON object")
     doctor.set_defaults(work=_doctor)
-    evaluate = commands.add_parser("eval", help="run a model's held-out tasks")
-    evaluate.add_argument("name", help="the task set, e.g. nano")
+    evaluate = commands.add_parser("eval", help="run tasks with checkers and report on them")
+    evaluate.add_argument("name", help="a JSONL file of tasks, or a model's held-out set: nano")
+    evaluate.add_argument("--compare", type=Path, metavar="OLD", help="an earlier --json report")
+    evaluate.add_argument("--endpoint", metavar="ID", help="a remote endpoint of the settings")
+    evaluate.add_argument("--model", type=Path, metavar="DIR", help="a checkpoint folder")
     evaluate.add_argument("--n", type=_positive, metavar="N", help="only the first N tasks")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     evaluate.set_defaults(work=_eval)
@@ -196,6 +205,23 @@ def _add_mcp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _add_scope(mcp)
     mcp.add_argument("--endpoint", metavar="ID", help="a remote endpoint of the settings")
     mcp.set_defaults(work=_mcp)
+
+
+def _add_approvals(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    approvals = commands.add_parser(
+        "approvals", help="list and change what need not be asked, and who allowed what"
+    )
+    group = approvals.add_mutually_exclusive_group()
+    group.add_argument("--allow", metavar="PATTERN", help="never ask about such calls")
+    group.add_argument("--ask", metavar="PATTERN", help="always ask about such calls")
+    group.add_argument("--deny", metavar="PATTERN", help="never run such calls")
+    group.add_argument("--remove", metavar="PATTERN", help="forget a rule")
+    group.add_argument(
+        "--log", type=_positive, nargs="?", const=100, metavar="N", help="the last N decisions"
+    )
+    approvals.add_argument("--reason", metavar="TEXT", help="what the model is told with --deny")
+    approvals.add_argument("--json", action="store_true", help="one JSON object a line")
+    approvals.set_defaults(work=_approvals)
 
 
 def _add_make_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -327,6 +353,18 @@ def _mcp(arguments: argparse.Namespace) -> int:
     return mcp(arguments)
 
 
+def _approvals(arguments: argparse.Namespace) -> int:
+    from app.terminal.approvals import approvals
+
+    return approvals(arguments)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from app.terminal.export import export
+
+    return export(arguments)
+
+
 def _doctor(arguments: argparse.Namespace) -> int:
     from app.terminal.doctor import doctor
 
@@ -337,7 +375,15 @@ def _eval(arguments: argparse.Namespace) -> int:
     from app import evaluation
 
     # The figures decide nothing here: an evaluation that ran to its end has succeeded.
-    evaluation.run_eval(arguments.name, arguments.n, arguments.json)
+    evaluation.run_eval(
+        arguments.name,
+        arguments.n,
+        arguments.json,
+        compare=arguments.compare,
+        endpoint=arguments.endpoint or "",
+        model=arguments.model,
+        data=arguments.data,
+    )
     return ANSWERED
 
 
