@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from app import events as ev
 from app.agent.approval import Answer, Desk, Rules
@@ -24,6 +25,7 @@ from app.state import ConversationState
 from app.steering import Steering, turn_of
 from app.store.blobs import Blobs
 from app.store.journal import Journal
+from app.tools.base import FormReply
 from app.trust.pattern import Pattern
 from app.trust.policy import Rule
 
@@ -168,6 +170,11 @@ class Conversations(Steering):
                 task.cancel()
         if mode == "now":
             await asyncio.wait([task])
+
+    def answer_form(
+        self, conversation: str, form: str, action: ev.FormAction, content: dict[str, Any]
+    ) -> None:
+        self._desk.answer_form(conversation, form, FormReply(action, content))
 
     def decide(
         self,

@@ -306,6 +306,14 @@ class Core:
         """Resolved when no run of this conversation goes on."""
         return self._await(lambda: self._conversations.wait(conversation))
 
+    def answer_form(
+        self, conversation: str, form: str, action: ev.FormAction, content: dict[str, Any]
+    ) -> Future[None]:
+        """What a person made of a form that a tool's server asked for."""
+        return self._do(
+            lambda: self._conversations.answer_form(conversation, form, action, content)
+        )
+
     def decide(
         self,
         conversation: str,

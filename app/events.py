@@ -43,6 +43,7 @@ make one answer of those of several lanes.
 Media = Literal["image/png", "image/jpeg", "text/csv", "text/html"]
 """What an artefact is."""
 
+FormAction = Literal["accept", "decline", "cancel"]
 PausePlace = Literal["step", "call", "result"]
 GoMode = Literal["go", "step"]
 
@@ -585,6 +586,25 @@ class GuardHit(msgspec.Struct, frozen=True, tag="guard.hit"):
     excerpt: str = ""
 
 
+class FormAsked(msgspec.Struct, frozen=True, tag="tool.form_asked"):
+    """The server of a running tool asks a person something; ``schema``: a flat JSON Schema."""
+
+    call: str
+    form: str
+    server: str
+    message: str
+    schema: dict[str, Any] = {}
+
+
+class FormAnswered(msgspec.Struct, frozen=True, tag="tool.form_answered"):
+    """What was entered is not kept."""
+
+    call: str
+    form: str
+    server: str
+    action: FormAction
+
+
 class ToolStarted(msgspec.Struct, frozen=True, tag="tool.started"):
     call: str
 
@@ -724,6 +744,8 @@ Body = (
     | ApprovalAnswered
     | UnattendedSet
     | GuardHit
+    | FormAsked
+    | FormAnswered
     | ToolStarted
     | ToolOutput
     | ToolEnded

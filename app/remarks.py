@@ -150,6 +150,19 @@ def _(body: ev.ReasoningEdited) -> Words | None:
 
 
 @remark.register
+def _(body: ev.FormAsked) -> Words | None:
+    return "form_asked", f"{body.server} asks: {' '.join(body.message.split())[:300]}"
+
+
+_FORM = {"accept": "Answered", "decline": "Declined", "cancel": "Dismissed"}
+
+
+@remark.register
+def _(body: ev.FormAnswered) -> Words | None:
+    return "form_answered", f"{_FORM[body.action]} what {body.server} asked"
+
+
+@remark.register
 def _(body: ev.ToolsMissing) -> Words | None:
     return "tools_missing", f"Without the tools of {body.server}: {body.message}"
 

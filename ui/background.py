@@ -57,6 +57,8 @@ class Background(QObject):
                 self._notify(event.conversation, self._ending(body))
         elif isinstance(body, ev.ApprovalAsked):
             self._notify(event.conversation, self.tr("It asks whether a tool may run."))
+        elif isinstance(body, ev.FormAsked):
+            self._notify(event.conversation, f"{body.server}: {body.message[:200]}")
         elif isinstance(body, ev.Paused):
             self._notify(event.conversation, self.tr("The run is paused: ") + body.reason)
 

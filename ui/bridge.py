@@ -35,7 +35,15 @@ _LIST_EVENTS = (
     ev.TurnEnd,
     ev.TurnResumed,
 )
-_TOLD_EVENTS = (ev.TurnBegin, ev.TurnEnd, ev.TurnResumed, ev.ApprovalAsked, ev.Paused)
+_TOLD_EVENTS = (
+    ev.TurnBegin,
+    ev.TurnEnd,
+    ev.TurnResumed,
+    ev.ApprovalAsked,
+    ev.Paused,
+    ev.FormAsked,
+    ev.FormAnswered,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from ui.chat.view import ChatView
 from ui.context.view import ContextView
 from ui.docks import Docks
 from ui.engine_panel.panel import EnginePanel
+from ui.forms import FormDesk
 from ui.sidebar.conversation_list import ConversationList
 from ui.status_line import StatusLine
 from ui.steering.desk import SteeringDesk
@@ -82,6 +83,7 @@ class MainWindow(QMainWindow):
         self.status = StatusLine()
         tray = tray_of_desktop(self.windowIcon(), self)
         self.background = Background(self, lambda: self._core.settings, self._title_of, tray)
+        self.forms = FormDesk(self, bridge)
         self.steering = SteeringDesk(self, bridge, self.trace)
         self._lay_out()
         self._actions = build_actions(self, self._handlers() | self.steering.handlers())
@@ -183,6 +185,7 @@ class MainWindow(QMainWindow):
         bridge.list_changed.connect(self._show_list)
         bridge.failed.connect(self._failed)
         bridge.heard.connect(self.background.hear)
+        bridge.heard.connect(self.forms.hear)
         self.background.opened.connect(self.open_conversation)
         self.sidebar.chosen.connect(self.open_conversation)
         self.sidebar.created.connect(self.new_conversation)

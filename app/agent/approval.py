@@ -10,6 +10,7 @@ from typing import Literal
 
 from app.errors import RequestError
 from app.events import Decision, Unattended
+from app.tools.base import FormReply
 from app.trust.call import Wanted
 from app.trust.policy import Reason, Rule, allowing, denied
 
@@ -37,6 +38,7 @@ class Desk:
 
     def __init__(self) -> None:
         self._waiters: dict[tuple[str, str], asyncio.Future[Answer]] = {}
+        self._forms: dict[tuple[str, str], asyncio.Future[FormReply]] = {}
 
     async def wait(self, conversation: str, call: str) -> Answer:
         """Wait for :meth:`answer`; cancelled with the run."""
@@ -53,6 +55,22 @@ class Desk:
         if waiter is None or waiter.done():
             raise RequestError("not_waiting", f"the call {call} does not wait for a decision")
         waiter.set_result(answer)
+
+    async def wait_form(self, conversation: str, form: str) -> FormReply:
+        """Wait for :meth:`answer_form`; cancelled with the call."""
+        waiter: asyncio.Future[FormReply] = asyncio.get_running_loop().create_future()
+        self._forms[conversation, form] = waiter
+        try:
+            return await waiter
+        finally:
+            del self._forms[conversation, form]
+
+    def answer_form(self, conversation: str, form: str, reply: FormReply) -> None:
+        """Raises RequestError ``not_waiting`` when nobody waits for it (any more)."""
+        waiter = self._forms.get((conversation, form))
+        if waiter is None or waiter.done():
+            raise RequestError("not_waiting", f"the form {form} does not wait for an answer")
+        waiter.set_result(reply)
 
 
 @dataclass(slots=True)

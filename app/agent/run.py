@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from app.agent.approval import Desk, Rules
 from app.agent.breaker import Breaker
 from app.agent.budget import Meter
 from app.agent.counter import Counter
+from app.agent.forms import ask_form
 from app.agent.history import History
 from app.agent.own_tools import OWN, parse
 from app.agent.patience import Patience
@@ -234,6 +236,7 @@ class Run:
             call,
             lambda body: self.emit(body, span),
             self.blobs,
+            partial(ask_form, self, span, call),
         )
 
 

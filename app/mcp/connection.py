@@ -6,8 +6,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,7 +23,9 @@ from pydantic import ValidationError
 from app.errors import ToolError
 from app.mcp.config import McpServer
 from app.mcp.results import as_text
-from app.mcp.schema import MOST_TOOLS, Offered, offered
+from app.mcp.schema import MOST_TOOLS, Offered, offered, plain_form
+from app.tools.base import AskForm
+from app.tools.documents.document import plain
 from app.tools.web.untrusted import one_line, untrusted
 
 CONNECT_SECONDS = 90.0
@@ -34,6 +36,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 LEAVE_SECONDS = 10.0
 LARGEST_LOG = 2_000_000
 _MOST_PROGRESS = 200
+_LONGEST_QUESTION = 2_000
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +58,8 @@ class Connection:
         self._stale = asyncio.Event()
         self._losses = 0
         self._not_before = 0.0
+        self._askers: list[tuple[AskForm, asyncio.Timeout]] = []
+        """Of the calls at work; the protocol does not say which of them a question belongs to."""
 
     @property
     def connected(self) -> bool:
@@ -75,7 +80,11 @@ class Connection:
         await asyncio.shield(self._ready)
 
     async def call(
-        self, offer: Offered, arguments: dict[str, Any], output: Callable[[str], None]
+        self,
+        offer: Offered,
+        arguments: dict[str, Any],
+        output: Callable[[str], None],
+        ask: AskForm | None = None,
     ) -> str:
         """The result as text. Raises ToolError; cancelling it tells the server to stop."""
         await self.connect()
@@ -88,8 +97,9 @@ class Connection:
             output(one_line(f"{progress:g}{of} {message or ''}", _MOST_PROGRESS) + "\n")
 
         try:
-            async with asyncio.timeout(self.server.seconds):
-                result = await client.call_tool(offer.theirs, arguments, progress_callback=show)
+            async with asyncio.timeout(self.server.seconds) as limit:
+                with self._asking(ask, limit):
+                    result = await client.call_tool(offer.theirs, arguments, progress_callback=show)
         except TimeoutError:
             raise ToolError(
                 "time", f"the server {self.name} took longer than {self.server.seconds:g} s"
@@ -205,7 +215,7 @@ class Connection:
             transport,
             client_info=types.Implementation(name="selenograph", version=version("selenograph")),
             message_handler=self._hear,
-            elicitation_callback=self._decline,
+            elicitation_callback=self._elicit,
             cache=None,
         )
 
@@ -213,9 +223,35 @@ class Connection:
         if isinstance(message, types.ToolListChangedNotification):
             self._stale.set()
 
-    async def _decline(self, context: object, params: types.ElicitRequestParams) -> Any:
+    @contextmanager
+    def _asking(self, ask: AskForm | None, limit: asyncio.Timeout) -> Iterator[None]:
+        """Meanwhile the server may ask the person behind this call."""
+        if ask is None:
+            yield
+            return
+        mine = ask, limit
+        self._askers.append(mine)
+        try:
+            yield
+        finally:
+            self._askers.remove(mine)
+
+    async def _elicit(self, context: object, params: types.ElicitRequestParams) -> Any:
+        """Ask the person of the call that began last; the time that takes is not the server's."""
         _log.info("the MCP server %s asked: %s", self.name, one_line(params.message, 500))
-        return types.ElicitResult(action="decline")
+        if not self._askers or not isinstance(params, types.ElicitRequestFormParams):
+            return types.ElicitResult(action="decline")
+        ask, limit = self._askers[-1]
+        message = plain(params.message[:_LONGEST_QUESTION])
+        schema = plain_form(dict(params.requested_schema))
+        limit.reschedule(None)
+        try:
+            reply = await ask(self.name, message, schema)
+        finally:
+            if not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time() + self.server.seconds)
+        content = reply.content if reply.action == "accept" else None
+        return types.ElicitResult(action=reply.action, content=content)
 
     async def _list(self, client: Client) -> None:
         found: list[tuple[str, str, dict[str, Any]]] = []

@@ -46,7 +46,7 @@ class McpTool:
     async def run(
         self, arguments: dict[str, Any], context: ToolContext, output: Callable[[str], None]
     ) -> str:
-        return await self._connection.call(self._offer, arguments, output)
+        return await self._connection.call(self._offer, arguments, output, context.ask)
 
     async def forget(self, conversation: str) -> None:
         """Servers know nothing of conversations."""

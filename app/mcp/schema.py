@@ -140,3 +140,13 @@ def _without_patterns(node: Any) -> Any:
         for key, value in node.items()
         if key not in _PATTERNS or not isinstance(value, str | dict) or key == "properties"
     }
+
+
+LARGEST_FORM = 64 << 10
+
+
+def plain_form(schema: dict[str, Any]) -> dict[str, Any]:
+    """A form's schema as it may be kept and shown: of bounded size, else without fields."""
+    if len(json.dumps(schema)) > LARGEST_FORM or not isinstance(schema.get("properties"), dict):
+        return {"type": "object", "properties": {}}
+    return schema

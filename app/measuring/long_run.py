@@ -241,6 +241,6 @@ def faults(
         found.append(f"a prompt had {longest} tokens")
     if steps * words > 1.5 * window:
         kinds = {type(event.body) for event in stored}
-        if ev.ContextHidden not in kinds:
+        if not kinds & {ev.ContextHidden, ev.ContextSummarised}:
             found.append("nothing was ever hidden")
     return found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -35,6 +35,18 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class FormReply:
+    """What a person made of a form."""
+
+    action: ev.FormAction
+    content: dict[str, Any] = field(default_factory=dict)
+
+
+AskForm = Callable[[str, str, dict[str, Any]], Awaitable[FormReply]]
+"""(who asks, message, schema) to what a person made of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class ToolContext:
     """Where a call runs: its conversation, the folder the person opened, a scratch folder."""
 
@@ -46,6 +58,8 @@ class ToolContext:
     """Puts an event of this call (an artefact, a change of a file) into the journal."""
     blobs: Blobs | None = None
     """Keeps what such events refer to."""
+    ask: AskForm | None = None
+    """None: there is nobody to ask."""
 
 
 class Tool(Protocol):

@@ -23,7 +23,7 @@ from engine.protocol import FunctionSpec, ToolSpec
 
 SECONDS = 60.0
 """How long one call may run."""
-GRACE = 2.0
+GRACE = 1.0
 """How long a cell has to answer an interrupt before its process is killed."""
 MOST_KERNELS = 8
 _LONGEST_OUTCOME = 32 << 20

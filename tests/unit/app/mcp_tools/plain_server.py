@@ -42,7 +42,8 @@ def main() -> None:
         elif method == "notifications/cancelled":
             log(f"cancelled {waiting[message['params']['requestId']]['name']}")
         elif method is None:
-            said(message["id"].removeprefix("ask-"), message["result"]["action"])
+            name = (message["result"].get("content") or {}).get("name", "")
+            said(message["id"].removeprefix("ask-"), f"{message['result']['action']} {name}")
         elif id is not None:
             send(id=id, error={"code": -32601, "message": f"no method {method}"})
 

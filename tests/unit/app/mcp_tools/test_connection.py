@@ -8,15 +8,19 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import psutil
 import pytest
 import uvicorn
 
 from app.errors import ToolError
+from app.events import FormAction
 from app.mcp import connection as module
 from app.mcp.config import McpServer
 from app.mcp.connection import Connection
+from app.tools.base import FormReply
 from tests.unit.app.mcp_tools.server import make_server
 
 ROOT = Path(__file__).parents[4]
@@ -108,6 +112,25 @@ async def test_a_session_over_http(tmp_path: Path) -> None:
         assert said == ["1 of 2 step 1\n", "2 of 2 step 2\n"]
         await call(made, "grow")
         await until(lambda: "trial__grown" in made.offers)
+
+
+@pytest.mark.parametrize("action", ["accept", "decline", "cancel"])
+async def test_what_a_server_asks_reaches_the_person_and_takes_none_of_its_time(
+    tmp_path: Path, action: FormAction
+) -> None:
+    server = msgspec.structs.replace(PLAIN, seconds=1.0)
+    seen: list[tuple[str, str, object]] = []
+
+    async def ask(who: str, message: str, schema: dict[str, Any]) -> FormReply:
+        seen.append((who, message, schema["properties"]))
+        await asyncio.sleep(1.3)
+        return FormReply(action, {"name": "Emma"})
+
+    async with connected(tmp_path, server) as made:
+        text = await made.call(made.offers["trial__ask"], {}, lambda _: None, ask)
+        assert seen == [("trial", "Your name?", {"name": {"type": "string"}})]
+        assert action in text and ("Emma" in text) == (action == "accept")
+        assert "decline" in await call(made, "ask"), "nobody is there to ask"
 
 
 async def test_a_session_of_the_older_protocol(tmp_path: Path) -> None:
