@@ -21,6 +21,7 @@ from engine.protocol import (
 )
 
 Schema = dict[str, Any]
+MESSAGES = (ChatMessage("user", "Call the tool that fits."),)
 _WORD: Schema = {"type": "string", "maxLength": 12}
 _LARGEST = 20_000
 """Bytes of a schema's file; a prompt of a small model holds no more."""
@@ -78,6 +79,8 @@ class Case:
     """One request: its tools by name, and what was asked of the reply."""
 
     tools: dict[str, Schema]
+    specs: tuple[ToolSpec, ...]
+    """The same as they are told."""
     choice: str
     """``auto``, ``none``, ``required``, or the name of a tool."""
     rules: Rules
@@ -120,7 +123,7 @@ def cases(schemas: Sequence[Schema], grammars: Grammars, draw: random.Random) ->
         choice = draw.choices(["required", named, "auto", "none"], [7, 2, 2, 1])[0]
         specs = tuple(ToolSpec(FunctionSpec(n, "", s, True)) for n, s in tools.items())
         asked = ChatRequest(
-            (ChatMessage("user", "Go on."),),
+            MESSAGES,
             tools=specs,
             tool_choice=choice if choice in _CHOICES else NamedTool(ToolName(choice)),  # type: ignore[arg-type]
             parallel_tool_calls=draw.random() < 0.2,
@@ -130,7 +133,7 @@ def cases(schemas: Sequence[Schema], grammars: Grammars, draw: random.Random) ->
         except RequestError:
             continue
         assert rules is not None
-        yield Case(tools, choice, rules, draw.choice([0, 0, 7, 131]))
+        yield Case(tools, specs, choice, rules, draw.choice([0, 0, 7, 131]))
 
 
 _CHOICES = ("required", "auto", "none")

@@ -9,13 +9,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from engine.bench.figures import Figure, figure
-from engine.bench.grammar.cases import KINDS, Case, cases, schemas_in
+from engine.bench.grammar.cases import KINDS, MESSAGES, Case, cases, schemas_in
 from engine.bench.grammar.verifier import Outcome, other_faults, schema_faults
 from engine.bench.options import Options
 from engine.cache.latent_pool import page_count
@@ -24,7 +24,6 @@ from engine.config import ModelConfig, read_json
 from engine.errors import ResourceError
 from engine.grammar.path import Path as Way
 from engine.grammar.rules import Grammars
-from engine.making.vocabulary import CONTROL
 from engine.making.writer import Choice, write_model
 from engine.model.loader import load_model
 from engine.runtime.defaults import read_defaults
@@ -34,7 +33,7 @@ from engine.sampling.constrained import sample_on
 from engine.sampling.sampler import sample
 from engine.scheduler.scheduler import Scheduler
 from engine.speculation.mtp import new_drafters
-from engine.text.chat_template import Prompt
+from engine.text.chat_template import ChatTemplate
 from engine.text.tokenizer import Tokenizer
 from engine.text.tool_call import ToolSpec
 from engine.tiny import TinyShape, write_tiny
@@ -44,9 +43,9 @@ NANO = Path(__file__).parents[3] / "resources" / "models" / "nano"
 _CONTEXT = 2048
 _ASIDE = 8
 """Requests at once."""
-_MOST, _MOST_TEXT = 1500, 60
+_MOST, _MOST_TEXT = 1200, 60
 """Tokens of a reply that has to call, and of one that may go on talking."""
-_THOUGHT = 4
+_THOUGHT = 24
 _TIMED = 12
 """Requests whose steps and masks are timed."""
 _MASK_LIMIT = 0.05
@@ -65,6 +64,7 @@ class Bench:
     engine: Engine
     tokenizer: Tokenizer
     grammars: Grammars
+    template: ChatTemplate
 
     @classmethod
     def of(cls, name: str, folder: Path, threads: int, dtype: torch.dtype = torch.float32) -> Bench:
@@ -78,19 +78,23 @@ class Bench:
         text = TextEnds(tokenizer, ends)
         drafters = new_drafters(model.predictor)
         engine = Engine(Runner(model), text, _CONTEXT, Scheduler(tree), drafters)
-        return cls(name, engine, tokenizer, Grammars(tokenizer, ends))
+        template = ChatTemplate.from_folder(folder, tokenizer)
+        return cls(name, engine, tokenizer, Grammars(tokenizer, ends), template)
 
     def ask(
         self, case: Case, seed: int, sink: Callable[[Emission], None], drafts: bool = True
     ) -> None:
-        """Queue a case: in reasoning that is closed after a few tokens, at temperature 1."""
-        draw = random.Random(seed)
-        ids = tuple(draw.randrange(self.tokenizer.vocab_size - len(CONTROL)) for _ in range(12))
+        """Queue a case at temperature 1; its reasoning is closed after a few tokens. Tools whose
+        schemas leave no room are not told."""
+        prompt = self.template.render(MESSAGES, case.specs)
+        if len(prompt.token_ids) > _CONTEXT - _MOST:
+            prompt = self.template.render(MESSAGES)
+        prompt = replace(prompt, next_call_index=case.first_call)
         talks = case.choice in ("auto", "none")
         most = _MOST_TEXT if talks else _MOST
         request = Request(
             f"case-{seed}",
-            Prompt("", ids, True, case.first_call),
+            prompt,
             SamplingParams(1.0, seed=seed, max_tokens=most),
             tuple(ToolSpec(name, schema) for name, schema in case.tools.items()),
             sink,
@@ -202,7 +206,7 @@ def _outcome(heard: list[Emission]) -> Outcome:
         tuple(token.id for one in wrote for token in one.tokens),
         tuple(piece for one in wrote for piece in one.pieces),
         last.reason,
-        in_reasoning=True,
+        in_reasoning=False,
     )
 
 
@@ -234,7 +238,7 @@ def _masks(bench: Bench, timed: list[Case], threads: int) -> Figure:
 def _spent(case: Case, ids: list[int]) -> list[float]:
     """Seconds for each token of a reply: drawn and accepted under rules, less drawn without."""
     row, rng, params = torch.randn(case.rules.vocabulary.size), torch.Generator(), SamplingParams()
-    way, spent = Way(case.rules, True, case.first_call), list[float]()
+    way, spent = Way(case.rules, False, case.first_call), list[float]()
     for token_id in ids[:-1]:
         began = time.perf_counter()
         sample(row, params, rng)
