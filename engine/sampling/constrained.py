@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,16 +18,15 @@ def sample_on(path: Path, logits: Tensor, params: SamplingParams, rng: torch.Gen
     Raises BadLogits, ResourceError ``grammar_too_complex``. A token after which only a forbidden
     call could come is drawn again: that is the same as if it had not been allowed.
     """
-    allowed = torch.from_numpy(path.allowed())
-    if not allowed.any():
+    ids = np.flatnonzero(path.allowed()[: len(logits)])
+    if not len(ids):
         raise ResourceError("grammar_too_complex", "no token may follow under the reply's grammar")
-    left = allowed
+    allowed = left = torch.from_numpy(ids)
     while True:
         sampled = sample(logits, params, rng, left)
         if path.permits(sampled.id):
             return sampled
-        left = left.clone()
-        left[sampled.id] = False
-        if not left.any():
+        left = left[left != sampled.id]
+        if not len(left):
             path.concede()
             left = allowed

@@ -6,7 +6,6 @@ et al. 2020 (arXiv:1904.09751); min-p: Nguyen et al. 2024 (arXiv:2407.01082).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -44,31 +43,25 @@ class BadLogits(SelenographError):
 def sample(
     logits: Tensor, params: SamplingParams, rng: torch.Generator, allowed: Tensor | None = None
 ) -> Sampled:
-    """logits float32 [V] -> a token, of those that are ``allowed`` (bool [at most V]). Raises
-    BadLogits.
+    """logits float32 [V] -> a token, of those ``allowed`` (ids, int64 [n]). Raises BadLogits.
 
     Depends on nothing but its arguments, so a seeded reply is the same in any batch. Tokens that
     are not allowed have no part in temperature, top-k, min-p and top-p.
     """
-    given = logits if allowed is None else _masked(logits, allowed)
+    given = logits if allowed is None else logits[allowed]
     best = given.max()
     if not torch.isfinite(best):
         raise BadLogits()
     greedy = params.temperature <= 0
     token = int(given.argmax()) if greedy else _draw(given, params, rng)
+    if allowed is not None:
+        token = int(allowed[token])
     if not params.logprobs:
         return Sampled(token)
     logprobs = logits.log_softmax(-1)
     top = logprobs.topk(min(params.top_logprobs, logprobs.shape[-1]))
     pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
     return Sampled(token, float(logprobs[token]), tuple(pairs))
-
-
-def _masked(logits: Tensor, allowed: Tensor) -> Tensor:
-    masked = torch.full_like(logits, -math.inf)
-    count = min(len(allowed), len(logits))
-    torch.where(allowed[:count], logits[:count], masked[:count], out=masked[:count])
-    return masked  # [V]
 
 
 def _draw(logits: Tensor, params: SamplingParams, rng: torch.Generator) -> int:

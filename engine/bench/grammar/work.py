@@ -139,7 +139,7 @@ def verified(
     source: str,
     tell: Callable[[str], None],
 ) -> Iterator[Figure]:
-    """Go on until so many calls were made."""
+    """Go on until so many calls were made, in as many replies."""
     engine, draw = bench.engine, random.Random(2)
     running: dict[int, tuple[Case, list[Emission]]] = {}
     calls = replies = wrong_calls = wrong_replies = 0
@@ -147,7 +147,7 @@ def verified(
     faults: list[str] = []
     seed = 0
     told = time.monotonic()
-    while calls < wanted:
+    while min(calls, replies) < wanted:
         while len(running) < _ASIDE:
             heard: list[Emission] = []
             running[seed] = next(found), heard

@@ -96,31 +96,32 @@ def test_every_reply_is_well_formed(
 def test_each_kind_of_reply_comes(pen: Pen) -> None:
     """Calls straight out of reasoning, after it, after text; several; none."""
     rules = pen.rules({"do": SCHEMAS["empty"], "no": CHOICE})
-    think, unthink = rules.marks.reasoning_open, rules.marks.reasoning_close
-    section = rules.marks.section_open
+    unthink, section = rules.marks.reasoning_close, rules.marks.section_open
     seen = set()
-    for seed in range(100):
-        written = pen.write(rules, seed, most=50)
-        order = tuple(i for i in written.ids if i in (think, unthink, section))
-        seen.add((order, min(len(written.calls), 2), bool(written.text)))
-    assert ((think, section), 1, False) in seen, "out of reasoning"
-    assert ((think, unthink, section), 1, False) in seen, "after it"
-    assert ((section,), 2, True) in seen, "several after text"
-    assert {((), 0, True), ((think, unthink), 0, True)} <= seen, "none"
+    for seed in range(120):
+        thinks = seed % 2 == 0
+        written = pen.write(rules, seed, in_reasoning=thinks, most=60)
+        order = tuple(i for i in written.ids if i in (unthink, section))
+        seen.add((thinks, order, min(len(written.calls), 2), bool(written.text)))
+    assert (True, (section,), 1, False) in seen, "out of reasoning"
+    assert (True, (unthink, section), 1, False) in seen, "after it"
+    assert (False, (section,), 2, True) in seen, "several after text"
+    assert {(True, (unthink,), 0, True), (False, (), 0, True)} <= seen, "none"
 
 
 def test_answers_follow_their_schema(pen: Pen) -> None:
     schema = SCHEMAS["any_of"]
     form = ResponseFormat("json_schema", AnswerSchema("x", schema, strict=True))
-    rules = pen.rules({"do": SCHEMAS["empty"]}, response_format=form)
-    both = [pen.write(rules, seed, in_reasoning=True, most=3000) for seed in range(25)]
-    answers = [one for one in both if one.text and one.ended]
-    assert answers and any(one.calls for one in both)
-    for one in answers:
+    alone = pen.rules({}, response_format=form)
+    ended = [one for s in range(12) if (one := pen.write(alone, s, most=3000)).ended]
+    assert len({one.text for one in ended}) > 3
+    for one in ended:
         validate(json.loads(one.text), schema)
         assert not one.calls
-    alone = pen.rules({}, response_format=form)
-    assert not pen.write(alone, 0, most=3000).calls
+    rules = pen.rules({"do": SCHEMAS["empty"]}, response_format=form)
+    both = [pen.write(rules, seed, in_reasoning=True, most=3000) for seed in range(12)]
+    assert any(one.calls for one in both)
+    assert all(bool(one.calls) != bool(one.text) for one in both if one.ended)
 
 
 def test_any_object_may_be_the_answer(pen: Pen) -> None:

@@ -121,6 +121,6 @@ class Pen:
 
     def _weight(self, token_id: int) -> float:
         if self.tokenizer.control_name(token_id) is not None:
-            return 6.0
+            return 7.5
         token = self.tokenizer.token_bytes(token_id)
         return 3.0 if any(mark in token for mark in (b'"', b"}", b"]")) else 0.0
