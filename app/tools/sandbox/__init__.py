@@ -75,7 +75,8 @@ def command_line(
         "landlock": None,
         "seccomp": "",
     }
-    filter = seccomp.program(internet=place.network or level == "bubblewrap")
+    own_files = level == "bubblewrap"
+    filter = seccomp.program(internet=place.network or own_files, attributes=own_files)
     if filter is not None:
         config["seccomp"] = base64.b64encode(filter).decode()
     if level != "bubblewrap" and landlock_version():

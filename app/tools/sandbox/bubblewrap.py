@@ -25,7 +25,8 @@ def wrap(command: Sequence[str], place: Place, limits: Limits) -> tuple[str, ...
         *(("--share-net",) if place.network else ()),
         *("--unshare-user", "--uid", user, "--gid", group, "--cap-drop", "ALL"),
         *("--hostname", "sandbox", "--new-session", "--die-with-parent"),
-        *("--proc", "/proc", "--dev", "/dev"),
+        # Root's files in /proc/sys stay root's: no capability is needed to write to them.
+        *("--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"),
         *("--size", str(limits.tmp), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
         *("--size", str(limits.tmp), "--tmpfs", "/tmp"),
         *(word for path in system_folders(place) for word in ("--ro-bind-try", path, path)),

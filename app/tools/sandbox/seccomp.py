@@ -121,16 +121,39 @@ _MODES: dict[str, tuple[int | None, int | None, int]] = {
     "open": (2, None, 2),
     "openat": (257, 56, 3),
 }
+_ATTRIBUTES: dict[str, tuple[int | None, int | None]] = {
+    "chmod": (90, None),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "setxattrat": (463, 463),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
+}
+"""What changes a file that was not opened."""
+_UTIMENSAT = (280, 88)
 _CLONE, _IOCTL, _SOCKET, _PERSONALITY = (56, 220), (16, 29), (41, 198), (135, 92)
 
 Code = list[tuple[int, int, int, int]]
 """Instructions: code, jump if true, jump if false, operand."""
 
 
-def program(internet: bool) -> bytes | None:
+def program(internet: bool, attributes: bool = True) -> bytes | None:
     """The filter for this machine, as an array of ``struct sock_filter``; None: it is of a kind we
-    have no numbers for. ``internet``: whether sockets of it may be made. None of other families
-    may: a socket file in the folder would lead to a program outside.
+    have no numbers for.
+
+    ``internet``: whether sockets of it may be made. None of other families may: a socket file in
+    the folder would lead to a program outside. ``attributes``: whether modes, owners and times of
+    files may be changed by their names, which Landlock would not keep to the folder.
     """
     machine = _MACHINES.get(platform.machine())
     if machine is None:
@@ -148,6 +171,10 @@ def program(internet: bool) -> bytes | None:
         code += _denied(numbers[at], errno.EPERM)
     for numbers in _MISSING.values():
         code += _denied(numbers[at], errno.ENOSYS)
+    if not attributes:
+        for numbers in _ATTRIBUTES.values():
+            code += _denied(numbers[at], errno.EPERM)
+        code += _checked(_UTIMENSAT[at], 1, [(_ANY_BIT, 0xFFFFFFFF)])  # a name; without: a handle
     for *mode_numbers, argument in _MODES.values():
         code += _checked(mode_numbers[at], argument, [(_ANY_BIT, _SET_ID)])
     code += _checked(_CLONE[at], 0, [(_ANY_BIT, _NAMESPACES)])
