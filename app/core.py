@@ -23,6 +23,8 @@ from app.errors import RequestError, StoreError
 from app.events import Event
 from app.guard.guards import Guards
 from app.log import start_log, stop_log
+from app.mcp.config import ServerView
+from app.mcp.hub import Hub
 from app.notices import Notice
 from app.paths import Paths
 from app.settings import Settings, load_settings, save_settings
@@ -74,6 +76,7 @@ class Core:
         self._conversations: Conversations
         self._endpoints: Endpoints
         self._journal: Journal
+        self._servers: Hub
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -131,6 +134,7 @@ class Core:
         )
         stack.push_async_callback(self._endpoints.close)
         tools = Toolbox(lambda: self._settings, self.paths)
+        self._servers = tools.servers
         stack.push_async_callback(tools.close)
         self._conversations = Conversations(
             self._journal,
@@ -340,6 +344,16 @@ class Core:
     def undo_change(self, conversation: str, change: str) -> Future[None]:
         """Bring back what a file was before a call changed it; refused if it changed since."""
         return self._await(lambda: undo_change(self._journal, self.blobs, conversation, change))
+
+    # -- servers of tools -----------------------------------------------------------------------
+
+    def servers(self) -> Future[tuple[tuple[ServerView, ...], str]]:
+        """The MCP servers of the settings, and what is wrong with the file that they name."""
+        return self._do(lambda: self._servers.views())
+
+    def start_server(self, name: str) -> Future[None]:
+        """Begin an MCP server (anew); its view says what came of it."""
+        return self._await(lambda: self._servers.start(name))
 
     # -- engine -------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ ACTIONS = (
     ActionSpec("rerunWith", "Run", "Run again with…", "Ctrl+Alt+R", "Other model or settings"),
     ActionSpec("regenerateLast", "Run", "Regenerate the last answer", "Ctrl+R"),
     ActionSpec("restartEngine", "Run", "Restart engine", "Ctrl+Shift+R"),
+    ActionSpec("servers", "Run", "MCP servers…", "Ctrl+Shift+M", "Tools of other programs"),
     ActionSpec("keepOnClose", "Run", "Keep running when the window is closed", "", "", True),
     ActionSpec("notify", "Run", "Notify when a run ends or asks", "", "", True),
     ActionSpec("showTrace", "View", "Trace", "Ctrl+T", "What the model got and gave", True),

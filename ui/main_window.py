@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 from app.engines.view import EngineView
 from app.errors import RequestError, SelenographError, StoreError
 from app.events import RunSettings
-from app.mcp.config import server_names
+from app.mcp.config import McpServer, server_names
 from app.settings import WindowLayout
 from app.state import ConversationState
 from app.store.journal import ConversationSummary
@@ -39,6 +39,7 @@ from ui.context.view import ContextView
 from ui.docks import Docks
 from ui.engine_panel.panel import EnginePanel
 from ui.forms import FormDesk
+from ui.servers import ServersDialog
 from ui.sidebar.conversation_list import ConversationList
 from ui.status_line import StatusLine
 from ui.steering.desk import SteeringDesk
@@ -158,6 +159,7 @@ class MainWindow(QMainWindow):
             "deleteConversation": self.delete_conversation,
             "openFolder": self._ask_folder,
             "quit": self.background.leave,
+            "servers": self._open_servers,
             "keepOnClose": self._choose_on_close,
             "notify": lambda: self._save_settings(notify=self._actions["notify"].isChecked()),
             "stop": lambda: self._command(self._core.stop, "now"),
@@ -326,6 +328,18 @@ class MainWindow(QMainWindow):
     def _choose_theme(self, choice: Choice) -> None:
         self._themes.choose(choice)
         self._save_settings(theme=choice)
+
+    def _open_servers(self) -> None:
+        dialog = self.findChild(ServersDialog)
+        if dialog is None:
+            dialog = ServersDialog(self.bridge, self)
+            dialog.changed.connect(self._keep_servers)
+        dialog.refresh()
+        dialog.open()
+
+    def _keep_servers(self, servers: dict[str, McpServer]) -> None:
+        self._save_settings(mcp_servers=servers)
+        self.composer.set_servers(server_names(servers, self._core.settings.mcp_file))
 
     def _choose_on_close(self) -> None:
         keep = self._actions["keepOnClose"].isChecked()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -39,6 +41,56 @@ class _File(msgspec.Struct, frozen=True):
     servers: dict[str, McpServer] = msgspec.field(default={}, name="mcpServers")
 
 
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """What a person sees of a server. ``state``: "off", "idle" (not started), "ready", "failed"."""
+
+    name: str
+    server: McpServer
+    own: bool
+    """In the settings, and not in the file that they name."""
+    state: str = "idle"
+    error: str = ""
+    tools: tuple[tuple[str, str], ...] = ()
+    """(name, description)."""
+
+
+def parse_servers(text: str) -> dict[str, McpServer]:
+    """Of pasted JSON: the common form, or what stands under its ``mcpServers``. Raises ConfigError
+    ``mcp_file`` or ``mcp_server``.
+    """
+    try:
+        found = msgspec.json.decode(text, type=dict[str, Any])
+        inner = found.get("mcpServers", found)
+        servers = msgspec.convert(inner, type=dict[str, McpServer])
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ConfigError("mcp_file", f"this is no list of MCP servers: {error}") from error
+    if not servers:
+        raise ConfigError("mcp_file", "this list of MCP servers is empty")
+    for name, server in servers.items():
+        check_server(name, server)
+    return servers
+
+
+def all_servers(own: Mapping[str, McpServer], file: str) -> tuple[list[ServerView], str]:
+    """Every server, off or on, with what is wrong with it; and what is wrong with the file."""
+    theirs: Mapping[str, McpServer] = {}
+    trouble = ""
+    try:
+        theirs = _read(Path(file).expanduser()) if file else {}
+    except ConfigError as error:
+        trouble = error.message
+    views = []
+    for name, server in {**theirs, **own}.items():
+        state, wrong = "off" if server.disabled else "idle", ""
+        try:
+            check_server(name, server)
+        except ConfigError as error:
+            state, wrong = "failed", error.message
+        views.append(ServerView(name, server, name in own, state, wrong))
+    return views, trouble
+
+
 def load_servers(own: Mapping[str, McpServer], file: str) -> dict[str, McpServer]:
     """The enabled servers by their names; the settings' own hide those of the file.
 
@@ -46,7 +98,7 @@ def load_servers(own: Mapping[str, McpServer], file: str) -> dict[str, McpServer
     """
     found = {**(_read(Path(file).expanduser()) if file else {}), **own}
     for name, server in found.items():
-        _check(name, server)
+        check_server(name, server)
     return {name: server for name, server in found.items() if not server.disabled}
 
 
@@ -71,7 +123,8 @@ def _read(path: Path) -> dict[str, McpServer]:
         ) from error
 
 
-def _check(name: str, server: McpServer) -> None:
+def check_server(name: str, server: McpServer) -> None:
+    """Raises ConfigError ``mcp_server``."""
     if not _NAME.fullmatch(name) or "__" in name:
         raise ConfigError(
             "mcp_server",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.errors import ConfigError, ToolError
-from app.mcp.config import McpServer, load_servers
+from app.mcp.config import McpServer, ServerView, all_servers, load_servers
 from app.settings import Settings
 from app.tools.base import Outside, Risk, ToolContext
 from app.tools.names import SEPARATOR, covers
@@ -62,6 +63,7 @@ class Hub:
         self._settings = settings
         self._logs = logs
         self._connections: dict[str, Connection] = {}
+        self._errors: dict[str, str] = {}
 
     async def prepare(self, names: Iterable[str]) -> list[tuple[str, str]]:
         """Start what a run's tools need; the servers that cannot be used, and why."""
@@ -93,6 +95,30 @@ class Hub:
         offer = connection.offers.get(name) if connection else None
         return McpTool(connection, offer) if connection and offer else None
 
+    def views(self) -> tuple[tuple[ServerView, ...], str]:
+        """Every server of the settings, and what is wrong with the file that they name."""
+        settings = self._settings()
+        found, trouble = all_servers(settings.mcp_servers, settings.mcp_file)
+        return tuple(self._as_known(view) for view in found), trouble
+
+    async def start(self, name: str) -> None:
+        """Begin a server anew, so that it can be looked at. Raises nothing: its view says why."""
+        old = self._connections.pop(name, None)
+        if old is not None:
+            await old.close()
+        await self.prepare([f"{name}{SEPARATOR}*"])
+
+    def _as_known(self, view: ServerView) -> ServerView:
+        made = self._connections.get(view.name)
+        if made is None or made.server != view.server or view.state != "idle":
+            return view
+        error = self._errors.get(view.name, "")
+        state = "ready" if made.connected else "failed" if error else "idle"
+        tools = tuple(
+            (offer.theirs, offer.spec.function.description) for offer in made.offers.values()
+        )
+        return replace(view, state=state, error=error if state == "failed" else "", tools=tools)
+
     async def close(self) -> None:
         """End every session and process."""
         connections = list(self._connections.values())
@@ -115,5 +141,7 @@ class Hub:
         try:
             await self._connections[name].connect()
         except ToolError as error:
+            self._errors[name] = error.message
             return name, error.message
+        self._errors.pop(name, None)
         return None

@@ -27,7 +27,7 @@ class Toolbox:
 
     def __init__(self, settings: Callable[[], Settings], paths: Paths) -> None:
         """``settings``: asked at each call, so that a change is in force at once."""
-        self._hub = Hub(settings, paths.logs)
+        self.servers = self._hub = Hub(settings, paths.logs)
         shelf = Shelf(settings, paths.index)
         ours = (paths.data, paths.config, paths.logs)
         workplace = Workplace(lambda: settings().sandbox, ours)

@@ -93,10 +93,7 @@ class Composer(Card):
         """``servers``: MCP servers whose tools may be chosen."""
         super().__init__("card", parent)
         self.setAcceptDrops(True)
-        self._choices = dict(_TOOLS)
-        for name in servers:
-            text = self.tr("All tools of {server} (asks before each call)")
-            self._choices[f"{name}__*"] = text.format(server=name)
+        self._choices = self._choices_with(servers)
         self._settings = settings
         self._drafts: dict[str, str] = {}
         self._conversation = ""
@@ -130,6 +127,17 @@ class Composer(Card):
         )
         self.set_folder("")
         self._show_state()
+
+    def _choices_with(self, servers: tuple[str, ...]) -> dict[str, str]:
+        text = self.tr("All tools of {server} (asks before each call)")
+        return _TOOLS | {f"{name}__*": text.format(server=name) for name in servers}
+
+    def set_servers(self, servers: tuple[str, ...]) -> None:
+        """The MCP servers whose tools may be chosen are others now."""
+        self._choices = self._choices_with(servers)
+        old = self._tools.menu()
+        self._fill_tools(self._tools)
+        old.deleteLater()
 
     @property
     def settings(self) -> RunSettings:
@@ -205,6 +213,10 @@ class Composer(Card):
         made.setProperty("role", "quiet")
         made.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         made.setToolTip(self.tr("Which tools the model may call"))
+        self._fill_tools(made)
+        return made
+
+    def _fill_tools(self, made: QToolButton) -> None:
         menu = QMenu(made)
         for name, text in self._choices.items():
             action = QAction(self.tr(text), menu)
@@ -215,7 +227,6 @@ class Composer(Card):
             menu.addAction(action)
         made.setMenu(menu)
         made.setText(self._tools_text(len(self._settings.tools)))
-        return made
 
     def _tools_text(self, count: int) -> str:
         text = self.tr("Tools: {n}").format(n=count) if count else self.tr("No tools")
