@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -11,6 +12,10 @@ import pytest
 from jsonschema import validate
 from openai.types.chat import ChatCompletion
 
+from app.backends.base import CallBegin, CallDelta, ModelRequest, Sampling
+from app.backends.openai_http import OpenAIBackend
+from app.tools.calculator import Calculator
+from engine.protocol import ChatMessage
 from engine.tiny import write_tiny
 
 from .engine_process import EngineProcess
@@ -119,3 +124,33 @@ def test_the_model_is_left_alone_where_that_is_asked(engine: EngineProcess) -> N
         engine, tools=[tool("measure")], tool_choice="required", x_engine={"constrain": False}
     )
     assert reply.choices[0].finish_reason != "tool_calls"
+
+
+async def test_the_embedded_model_is_kept_from_a_call_by_the_agents_backend(tmp_path: Path) -> None:
+    """It would make the same call each time; forbidden, it makes another or answers."""
+    nano = Path(__file__).parents[2] / "resources" / "models" / "nano"
+    with EngineProcess.started(tmp_path / "log", nano) as engine:
+        backend = OpenAIBackend(f"{engine.url}/v1", engine.token, "local", ours=True)
+
+        async def calls(forbidden: tuple[tuple[str, str], ...], may_call: bool = True) -> list[str]:
+            request = ModelRequest(
+                (ChatMessage("user", "What is 417 * 38?"),),
+                tools=(Calculator.spec,),
+                sampling=Sampling(temperature=0.0, max_tokens=300),
+                forbidden=forbidden,
+                may_call=may_call,
+            )
+            made: list[str] = []
+            async for event in backend.stream(request):
+                if isinstance(event, CallBegin):
+                    made.append("")
+                elif isinstance(event, CallDelta):
+                    made[-1] += event.text
+            return made
+
+        (usual,) = await calls(())
+        assert usual == (await calls(()))[0]
+        for spelled in (usual, f" {usual} ".replace(":", " : ")):
+            assert usual not in await calls((("calculator", spelled),))
+        assert await calls((), may_call=False) == []
+        await backend.close()

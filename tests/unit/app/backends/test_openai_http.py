@@ -240,3 +240,20 @@ async def test_our_engine_counts_tokens_and_others_do_not() -> None:
         backend = OpenAIBackend(f"http://127.0.0.1:{server.port}/v1", "", "x", True)
         assert await backend.count(["one"]) is None
         await backend.close()
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_only_our_engine_is_told_which_calls_are_forbidden(ours: bool) -> None:
+    calls = (("calculator", '{"expression": "1+1"}'),)
+    async with asyncio.timeout(20), serving(reply(OURS)) as server:
+        backend = OpenAIBackend(f"http://127.0.0.1:{server.port}/v1", "key", "local", ours)
+        request = replace(REQUEST, forbidden=calls, may_call=False)
+        async for _ in backend.stream(request):
+            pass
+        await backend.close()
+    (body,) = server.bodies
+    assert backend.traits.forbids_calls == ours
+    assert body["tool_choice"] == "none"
+    told = body.get("x_engine", {}).get("forbidden", ())
+    assert [(call["name"], call["arguments"]) for call in told] == (list(calls) if ours else [])
+    assert "strict" not in body["tools"][0]["function"]
