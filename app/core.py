@@ -31,6 +31,7 @@ from app.settings import Settings, load_settings, save_settings
 from app.state import ConversationState
 from app.store.blobs import Blobs
 from app.store.db import Database
+from app.store.decisions import Decision, decisions
 from app.store.journal import ConversationSummary, Journal
 from app.tools.registry import Toolbox
 from app.trust.policy import Rule
@@ -206,6 +207,10 @@ class Core:
     def events(self, conversation: str) -> Future[tuple[Event, ...]]:
         """Everything stored, in order."""
         return self._do(lambda: self._journal.events(conversation))
+
+    def decisions(self, limit: int = 300) -> Future[list[Decision]]:
+        """Who allowed what, in all conversations, the newest first."""
+        return self._await(lambda: asyncio.to_thread(decisions, self.paths.database, limit))
 
     # -- commands -----------------------------------------------------------------------------
 

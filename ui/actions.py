@@ -43,6 +43,9 @@ ACTIONS = (
     ActionSpec("showTrace", "View", "Trace", "Ctrl+T", "What the model got and gave", True),
     ActionSpec("showContext", "View", "Context", "Ctrl+M", "What fills the model's window", True),
     ActionSpec("showEngine", "View", "Engine", "Ctrl+E", "State, memory, log", True),
+    ActionSpec(
+        "approvals", "View", "Approvals…", "Ctrl+Shift+A", "Rules, unattended runs, the log"
+    ),
     ActionSpec("showSidebar", "View", "Conversations", "Ctrl+B", "", True),
     ActionSpec("themeSystem", "Theme", "Follow the system", "", "", True),
     ActionSpec("themeLight", "Theme", "Light", "", "", True),

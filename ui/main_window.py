@@ -29,6 +29,7 @@ from app.state import ConversationState
 from app.store.journal import ConversationSummary
 from app.terminal.doctor import as_text, diagnose
 from ui.actions import ACTIONS, ShortcutsDialog, build_actions
+from ui.approvals.control import Approvals
 from ui.background import Background, tray_of_desktop
 from ui.bridge import Bridge
 from ui.chat.approval_box import Given
@@ -73,6 +74,7 @@ class MainWindow(QMainWindow):
 
         self.sidebar = ConversationList()
         self.banners = BannerColumn()
+        self._approvals = Approvals(bridge, self.banners)
         self.chat = ChatView()
         self.composer = Composer(
             self._core.settings.run,
@@ -168,6 +170,7 @@ class MainWindow(QMainWindow):
             "restartEngine": self._restart_engine,
             "showTrace": lambda: self._docks.toggle(self._trace_dock),
             "showContext": lambda: self._docks.toggle(self._context_dock),
+            "approvals": self._approvals.open_dialog,
             "showEngine": lambda: self._docks.toggle(self._engine_dock),
             "showSidebar": lambda: self.sidebar.setVisible(not self.sidebar.isVisible()),
             "themeSystem": lambda: self._choose_theme("system"),
@@ -362,6 +365,7 @@ class MainWindow(QMainWindow):
 
     def _show_state(self, state: ConversationState) -> None:
         self.chat.set_state(state)
+        self._approvals.show_state(state)
         if not self._trace_dock.isHidden():
             self.trace.set_state(state)
         self._show_context()
