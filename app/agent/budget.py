@@ -117,6 +117,14 @@ def _add(used: Used, usage: Usage, prices: Prices) -> None:
     used.cost += prices.cost(usage)
 
 
+def since_boot() -> float:
+    """A clock that goes on while the machine sleeps; where there is none that nobody sets, the
+    one that people do.
+    """
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.time() if clock is None else time.clock_gettime(clock)
+
+
 class Meter:
     """What a turn has used. Its clock stands still while a person is asked and while the machine
     sleeps.
@@ -148,7 +156,7 @@ class Meter:
         self._paused = 0
         self._tools = 0
         self._at = time.monotonic()
-        self._wall = time.time()
+        self._wall = since_boot()
 
     # -- what is used -------------------------------------------------------------------------
 
@@ -211,7 +219,7 @@ class Meter:
     @asynccontextmanager
     async def clock(self) -> AsyncIterator[None]:
         """Raises BudgetSpent when the block takes longer than the budget's seconds."""
-        self._at, self._wall = time.monotonic(), time.time()
+        self._at, self._wall = time.monotonic(), since_boot()
         try:
             async with asyncio.timeout(None) as timeout:
                 self._timeout = timeout
@@ -263,7 +271,7 @@ class Meter:
             await asyncio.sleep(max(left, _LEAST_TICK))
 
     def _advance(self) -> None:
-        at, wall = time.monotonic(), time.time()
+        at, wall = time.monotonic(), since_boot()
         passed = at - self._at
         # On some systems the monotonic clock stands still while the machine sleeps.
         slept = max(passed, wall - self._wall) if self._timeout is not None else 0.0
