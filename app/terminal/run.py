@@ -179,8 +179,10 @@ def _drain(events: queue.SimpleQueue[Event], conversation: str, printer: Printer
 
 
 def _approve(asked: ev.ApprovalAsked) -> tuple[ev.Decision, str]:
+    rule = f" {asked.suggestions[0]}" if asked.suggestions else ""
+    preview = f"{asked.preview}\n" if asked.preview else ""
     print(
-        f"\n{asked.reason}. Allow it? [y]es, for this [r]un, [a]lways, [n]o: ",
+        f"\n{preview}{asked.reason}.\nAllow it? [y]es, for this [r]un or [a]lways{rule}, [n]o: ",
         end="",
         file=sys.stderr,
         flush=True,

@@ -68,8 +68,7 @@ class Words:
     def _holds_command(self, command: str) -> bool:
         line = " ".join(command.split())
         parts = [p for p in (line, *_PARTS.split(line)) if len(p) >= _SHORTEST and " " in p]
-        # Line breaks and spaces are the page's own; words are what was copied.
-        return any(part in " ".join(text.split()) for text in self._read() for part in parts)
+        return any(_says(text, part) for text in self._read() for part in parts)
 
     def _named(self, value: str) -> bool:
         """A host or an address as a whole word, in one of its forms."""
@@ -96,6 +95,12 @@ class Words:
                 for tool in step.tools:
                     if tool.status is not None and tool.result and self.outside(tool.name):
                         yield tool.result
+
+
+def _says(text: str, part: str) -> bool:
+    """Line breaks and spaces are the page's own; words are what was copied."""
+    # The longest word first: most texts need not be taken apart.
+    return max(part.split(), key=len) in text and part in " ".join(text.split())
 
 
 def _allowed(tool: ToolRun) -> bool:
