@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import get_args
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QAction, QDragEnterEvent, QDropEvent, QKeyEvent
-from PySide6.QtWidgets import QComboBox, QMenu, QPlainTextEdit, QToolButton, QWidget
+from PySide6.QtGui import QAction, QDragEnterEvent, QDropEvent, QKeyEvent, QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QComboBox, QMenu, QPlainTextEdit, QToolButton, QWidget
 
 from app.events import Effort, RunSettings
 from ui.chat.row_base import Card, button, line
@@ -34,6 +34,7 @@ _EFFORTS = {
     "search": "Search",
     "heavy": "Heavy",
 }
+_NARROW = 440
 _LANES = (2, 3, 4, 6, 8, 12, 16)
 
 
@@ -113,18 +114,12 @@ class Composer(Card):
         self._send = button(self.tr("Send"), "send", self.tr("Send (Enter)"), "primary")
         self._send.clicked.connect(self.submit)
         self.column.addWidget(self.editor)
-        self.column.addLayout(
-            line(
-                self._folder,
-                self._tools,
-                self._effort,
-                self._lanes,
-                None,
-                self._stop,
-                self._send,
-                spacing=4,
-            )
-        )
+        self._choices_line = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._choices_line.setSpacing(4)
+        self._choices_line.addLayout(line(self._folder, self._tools, None, spacing=4))
+        rest = line(self._effort, self._lanes, None, self._stop, self._send, spacing=4)
+        self._choices_line.addLayout(rest, 1)
+        self.column.addLayout(self._choices_line)
         self.set_folder("")
         self._show_state()
 
@@ -181,6 +176,13 @@ class Composer(Card):
         self.editor.setPlainText(text)
         self.editor.moveCursor(self.editor.textCursor().MoveOperation.End)
         self.editor.setFocus()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Where it is narrow, the choices take two lines."""
+        super().resizeEvent(event)
+        kinds = QBoxLayout.Direction
+        narrow = event.size().width() < _NARROW
+        self._choices_line.setDirection(kinds.TopToBottom if narrow else kinds.LeftToRight)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """A folder may be dropped here."""

@@ -24,7 +24,7 @@ from ui.chat.row_base import (
 from ui.chat.rows import LanesRow, Row
 from ui.theme import Theme, current
 
-_CARD = 178
+_CARD = 156
 """The least width of a card."""
 _GAP = 6
 
@@ -183,7 +183,10 @@ class LanesWidget(RowWidget):
         self._cards: list[LaneCard] = []
         self._columns = 0
         self._head = HeaderButton("lanesHeader", self._toggle)
-        self._head.state.setObjectName("agreementBadge")
+        # A label takes a frame only when it is made, so each colour has one of its own.
+        self._badges = {role: label(f"badge-{role}") for role in ("good", "warn")}
+        for badge in self._badges.values():
+            self._head.layout().addWidget(badge)  # type: ignore[union-attr]
         self._box = QWidget()
         self._grid = QGridLayout(self._box)
         self._grid.setContentsMargins(0, 0, 0, 0)
@@ -212,12 +215,10 @@ class LanesWidget(RowWidget):
         self._head.title.setText(self.tr("{n} lanes").format(n=len(turn.lanes)))
         self._head.detail.setText(_counts(turn))
         text, role = agreement_words(turn)
-        badge = self._head.state
-        if badge.text() != text:
-            # A label measures itself anew only with its text, so the frame comes first.
-            badge.clear()
-            set_label_role(badge, "faint" if role == "faint" else f"badge-{role}")
+        self._head.state.setText("" if role in self._badges else text)
+        for name, badge in self._badges.items():
             badge.setText(text)
+            badge.setVisible(name == role and bool(text))
         self._head.setAccessibleName(f"{self._head.title.text()}, {_counts(turn)}, {text}")
         self._box.setVisible(opened)
 
@@ -244,5 +245,5 @@ def _counts(turn: Turn) -> str:
     at_work = sum(lane.status == "running" for lane in turn.lanes)
     answered = sum(bool(lane.answer.strip()) for lane in turn.lanes if lane.status != "running")
     without = len(turn.lanes) - at_work - answered
-    said = [(at_work, "at work"), (answered, "answered"), (without, "without an answer")]
+    said = [(at_work, "at work"), (answered, "answered"), (without, "without")]
     return " · ".join(f"{n} {what}" for n, what in said if n)

@@ -91,6 +91,7 @@ class ContextBar(QWidget):
                 self._draw_next(painter, (begin + end) / 2 * scale)
             begin = end
         painter.setPen(QColor(theme.border))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRect(QRectF(0.5, 0.5, self.width() - 1, _HEIGHT - 1))
         if self._map.cached:
             done = min(self._map.cached * scale, self.width())

@@ -34,7 +34,10 @@ class _Swatch(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        painter.fillRect(QRectF(0, (self.height() - 10) / 2, 10, 10), self._colour)
+        top = (self.height() - 10) // 2
+        painter.fillRect(QRectF(0, top, 10, 10), self._colour)
+        painter.setPen(QColor(current().border))
+        painter.drawRect(QRectF(0.5, top + 0.5, 9, 9))
 
 
 class ContextView(QWidget):
