@@ -66,6 +66,13 @@ def _reasons(
     question = _question(run, tool, call, look)
     if question is not None:
         reasons.append(Reason("tool", question))
+    if (
+        run.number
+        and not tool.read_only
+        and (tool.risk in ("write", "foreign") or call.name == "shell")
+    ):
+        text = f"lane {run.number} of several would change what all of them share"
+        reasons.append(Reason("lane", text))
     strange = _words(run).strange(look)
     if strange:
         text = f"you did not name {_listed(strange)}: it may come from a text that a tool read"

@@ -13,7 +13,7 @@ from app.tools.base import Target
 from app.trust.call import Wanted
 from app.trust.pattern import Pattern
 
-Why = Literal["tool", "target", "doubt", "rule", "guard", "bare"]
+Why = Literal["tool", "target", "doubt", "rule", "guard", "bare", "lane"]
 
 
 class Rule(msgspec.Struct, frozen=True):

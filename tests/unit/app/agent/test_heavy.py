@@ -282,6 +282,29 @@ async def test_each_lane_asks_by_its_own_address_and_a_rule_holds_for_all(bench:
     assert_recorded(b)
 
 
+async def test_a_rule_does_not_let_a_lane_change_what_all_share(bench: Make) -> None:
+    def model(request: ModelRequest) -> Reply:
+        if is_last_pass(request) or request.messages[-1].role == "tool":
+            return Reply(text="12")
+        return Reply(calls=(("write", '{"x": "a"}'),))
+
+    b = bench(model=model)
+    id = b.send(settings=msgspec.structs.replace(FOUR, lanes=2))
+    async with asyncio.timeout(10):
+        while len(b.bodies(ev.ApprovalAsked)) < 2:
+            await asyncio.sleep(0.002)
+    first, second = b.state.turns[-1].lanes
+    b.conversations.decide(b.id, f"{first.id}/functions.write:0", "run", "")
+    async with asyncio.timeout(10):
+        while (b.state.turn(first.id) or first).status == "running":
+            await asyncio.sleep(0.002)
+    assert "lane 2 of several" in b.bodies(ev.ApprovalAsked)[1].reason
+    assert (b.state.turn(second.id) or second).steps[0].tools[0].waiting
+    b.conversations.decide(b.id, f"{second.id}/functions.write:0", "deny", "")
+    assert (await b.ended(id)).status == "answered"
+    assert_recorded(b)
+
+
 async def test_all_lanes_pause_hear_and_go_on(bench: Make) -> None:
     b = bench(model=seeded(lambda n: Reply(text="12"), Reply(text="It is 12.")))
     b.conversations.set_breakpoints(b.id, (ev.Breakpoint("tool", "echo"),))
