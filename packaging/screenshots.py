@@ -2,7 +2,7 @@
 
 Runs the program's own engine and the embedded model in a fresh data folder, on whatever screen Qt
 finds (``xvfb-run`` where there is none), and writes ``docs/img``: light, dark, streaming, trace,
-engine.
+lanes, engine.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QAbstractButton, QApplication
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QWidget
 
 from app.core import Core
 from app.paths import Paths
@@ -75,7 +77,7 @@ def notes(folder: Path) -> Path:
 
 
 def main() -> None:
-    """Take all five."""
+    """Take all six."""
     app = QApplication(sys.argv)
     app.setStyle("Fusion")
     themes = ThemeSource(app, "light")
@@ -107,11 +109,26 @@ def main() -> None:
             window.grab().save(str(IMAGES / "trace.png"))
             bridge.state_changed.connect(lambda _: streaming(window))
             ask(app, window, "How much is 15% of 240?")
+            lanes(app, window)
             engine(app, window)
         finally:
             window.close()
             bridge.close()
             core.close()
+
+
+def lanes(app: QApplication, window: MainWindow) -> None:
+    """A picture of eight lanes, opened when they are done."""
+    window.findChild(QAction, "showTrace").trigger()
+    window.new_conversation()
+    effort = window.composer.findChild(QComboBox, "effort")
+    effort.setCurrentIndex(effort.findData("heavy"))
+    ask(app, window, "What is 17*23 + 4? Use the calculator.")
+    window.chat.findChild(QWidget, "lanesHeader").setFocus()
+    QTest.keyClick(window.chat.findChild(QWidget, "lanesHeader"), Qt.Key.Key_Space)
+    settle(app)
+    window.grab().save(str(IMAGES / "lanes.png"))
+    effort.setCurrentIndex(effort.findData("standard"))
 
 
 def engine(app: QApplication, window: MainWindow) -> None:

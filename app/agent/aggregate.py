@@ -40,11 +40,15 @@ _AFTER = (
 async def aggregate(run: Run, backend: Backend, lanes: Sequence[Turn]) -> str:
     """One answer from those of the lanes, at least one. Records the step and the agreement.
 
-    A single answer is taken as it is. Where the model fails, the answer of most is taken. Raises
+    A single answer, and a short one that all give, is taken as it is. Where the model fails, the answer of most is taken. Raises
     EngineLost and StoreError.
     """
     answers = {lane.number: lane.answer for lane in lanes}
     if len(lanes) == 1:
+        return lanes[0].answer
+    if len(groups_of(answers)) == 1:
+        # All say the same in a few words: a last pass could only spoil it.
+        run.emit(compare(answers, lanes[0].answer))
         return lanes[0].answer
     run.close_step()
     await fit(run, backend)

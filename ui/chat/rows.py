@@ -133,7 +133,11 @@ class RowSource:
                 kept[step.span] = known
             if turn.status == "running" and not turn.steps and not turn.lanes:
                 rows.append(WaitRow(f"{turn.id}/wait", 0, 0, None))
-            rows += [RemarkRow(f"{turn.id}/{i}", r) for i, r in enumerate(turn.remarks)]
+            rows += [
+                RemarkRow(f"{turn.id}/{i}", r)
+                for i, r in enumerate(turn.remarks)
+                if r.code != "lanes"
+            ]
             if turn.lanes and turn.answer and not any(s.parts for s in turn.steps):
                 # A single answer is taken as it is, without a step that says it again.
                 rows += _blocks(f"{turn.id}/answer", turn.answer)
