@@ -40,8 +40,8 @@ _AFTER = (
 async def aggregate(run: Run, backend: Backend, lanes: Sequence[Turn]) -> str:
     """One answer from those of the lanes, at least one. Records the step and the agreement.
 
-    A single answer, and a short one that all give, is taken as it is. Where the model fails, the answer of most is taken. Raises
-    EngineLost and StoreError.
+    A single answer, and a short one that all give, is taken as it is. Where the model fails, the
+    answer of most is taken. Raises EngineLost and StoreError.
     """
     answers = {lane.number: lane.answer for lane in lanes}
     if len(lanes) == 1:
