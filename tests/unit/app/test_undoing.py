@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app import events as ev
 from app.backends.scripted import Reply, ScriptedBackend
 from app.core import Core
 from app.errors import RequestError
@@ -59,7 +60,7 @@ def test_a_run_and_the_way_back(core: Core, tmp_path: Path) -> None:
     folder.mkdir()
     conversation = core.create_conversation(folder=str(folder)).result()
     settings = RunSettings(tools=("write_file", "edit_file", "python"))
-    core.send(conversation, "Go.", settings, unattended="once").result()
+    core.send(conversation, "Go.", settings, unattended=ev.Unattended(("*",))).result()
     core.wait(conversation).result()
 
     def tools() -> list[ToolRun]:
