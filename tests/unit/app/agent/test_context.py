@@ -328,7 +328,7 @@ async def test_without_a_tokenizer_the_map_is_guessed_and_says_so(bench: Make) -
 
 
 async def test_a_lane_has_a_map_of_its_own(bench: Make) -> None:
-    b = bench(model=lambda r: Reply(f"seed {r.sampling.seed}", "12"))
+    b = bench(model=lambda r: Reply(f"seed {r.sampling.seed}", f"{r.sampling.seed}"))
     settings = msgspec.structs.replace(RUN, effort="heavy", lanes=2, seed=5)
     turn = await b.ask(settings=settings)
     surveyor = Surveyor()
