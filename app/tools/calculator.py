@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import math
 import operator
+import re
 from collections.abc import Callable, Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
@@ -21,6 +23,8 @@ MOST_BITS = 13_000
 PLAIN_DIGITS = 20
 ROUNDED_DIGITS = 10
 
+_FUNCTIONS = re.compile(r"\b(abs|sqrt|round|min|max)\s*\(")
+_NAMES = re.compile(r"[^\W\d_]|°")
 _SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-"})
 _BINARY: dict[type[ast.operator], Callable[[Fraction, Fraction], Any]] = {
     ast.Add: operator.add,
@@ -43,7 +47,7 @@ class Calculator:
         FunctionSpec(
             "calculator",
             "Compute an arithmetic expression exactly: + - * / // % **, parentheses, "
-            "abs, round, min, max, sqrt.",
+            "abs, round, min, max, sqrt. Units too: 60 mph * 90 min in km, 20 degC to degF.",
             {
                 "type": "object",
                 "properties": {
@@ -58,7 +62,15 @@ class Calculator:
     async def run(
         self, arguments: dict[str, Any], context: ToolContext, output: Callable[[str], None]
     ) -> str:
-        return calculate(arguments["expression"])
+        expression = arguments["expression"]
+        try:
+            return calculate(expression)
+        except ToolError:
+            if not _NAMES.search(_FUNCTIONS.sub("", expression)):
+                raise
+        from app.tools.units import compute
+
+        return await asyncio.to_thread(compute, expression)
 
     async def forget(self, conversation: str) -> None:
         """Nothing is kept."""
@@ -108,21 +120,19 @@ def _decimal(value: Fraction, digits: int) -> str:
 def _value(node: ast.expr, source: str) -> Fraction:
     match node:
         case ast.Constant(value=int() as number) if not isinstance(number, bool):
-            return _bounded(Fraction(number))
+            return bounded(Fraction(number))
         case ast.Constant(value=float() as number) if math.isfinite(number):
             return Fraction(ast.get_source_segment(source, node) or "")  # 0.1 is a tenth
         case ast.BinOp(left, ast.Pow(), right):
             return _power(_value(left, source), _value(right, source))
         case ast.BinOp(left, op, right) if type(op) in _BINARY:
-            return _bounded(
-                Fraction(_BINARY[type(op)](_value(left, source), _value(right, source)))
-            )
+            return bounded(Fraction(_BINARY[type(op)](_value(left, source), _value(right, source))))
         case ast.UnaryOp(ast.USub(), operand):
             return -_value(operand, source)
         case ast.UnaryOp(ast.UAdd(), operand):
             return _value(operand, source)
         case ast.Call(ast.Name(name), arguments, []):
-            return _apply(name, [_value(argument, source) for argument in arguments])
+            return function(name, [_value(argument, source) for argument in arguments])
         case ast.Name(name):
             raise _fault(f"unknown name {name}")
     raise _fault("invalid expression")
@@ -140,10 +150,11 @@ def _power(base: Fraction, power: Fraction) -> Fraction:
         raise _fault("the number is too large")
     if base == 0 and abs(power) > 1:
         power = Fraction(1 if power > 0 else -1)
-    return _bounded(Fraction(base**power.numerator))
+    return bounded(Fraction(base**power.numerator))
 
 
-def _apply(name: str, values: Sequence[Fraction]) -> Fraction:
+def function(name: str, values: Sequence[Fraction]) -> Fraction:
+    """A function's value. Raises ToolError."""
     match name, values:
         case "abs", [value]:
             return abs(value)
@@ -152,7 +163,7 @@ def _apply(name: str, values: Sequence[Fraction]) -> Fraction:
         case "round", [value]:
             return Fraction(round(value))
         case "round", [value, places] if places.denominator == 1 and abs(places) <= MOST_BITS // 4:
-            return _bounded(Fraction(round(value, places.numerator)))
+            return bounded(Fraction(round(value, places.numerator)))
         case (("min" | "max"), [_, *_]):
             return min(values) if name == "min" else max(values)
         case (("abs" | "sqrt" | "round" | "min" | "max"), _):
@@ -173,7 +184,8 @@ def _root(value: Fraction) -> Fraction:
     )
 
 
-def _bounded(value: Fraction) -> Fraction:
+def bounded(value: Fraction) -> Fraction:
+    """The value itself. Raises ToolError if it is too large to go on with."""
     if max(value.numerator.bit_length(), value.denominator.bit_length()) > MOST_BITS:
         raise _fault("the number is too large")
     return value

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import ToolError
-from app.tools.calculator import LONGEST, calculate, show
+from app.tools.base import ToolContext
+from app.tools.calculator import LONGEST, Calculator, calculate, show
+from app.tools.units import compute
 
 
 @pytest.mark.parametrize(
@@ -106,3 +108,56 @@ def test_agrees_with_rationals(a: Fraction, b: Fraction, sign: str) -> None:
 def test_any_text_is_a_value_or_a_fault(text: str) -> None:
     with suppress(ToolError):
         assert calculate(text)
+
+
+@pytest.mark.parametrize(
+    ("expression", "result"),
+    [
+        ("3 km + 200 m", "3.2 kilometer"),
+        ("60 mph * 90 min in km", "144.84096 kilometer"),
+        ("1 mile to m", "1609.344 meter"),
+        ("20 degC to degF", "68 degree_Fahrenheit"),
+        ("-40 °C in °F", "-40 degree_Fahrenheit"),
+        ("100 km / 2 h", "50 kilometer / hour"),
+        ("9.81 m/s**2 * 2 kg to N", "19.62 newton"),
+        ("(2 m)^3 in liter", "8000 liter"),
+        ("1 ft / 3 inch", "4"),
+        ("5 eV", "5 electron_volt"),
+        ("1e3 g in kg", "1 kilogram"),
+        ("2 GiB to MB", "2147.483648 megabyte"),
+    ],
+)
+async def test_units(expression: str, result: str, context: ToolContext) -> None:
+    assert await Calculator().run({"expression": expression}, context, print) == result
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("3 km + 2 s", "kilometer and second do not go together"),
+        ("3 km in s", "kilometer and second do not go together"),
+        ("3 zorks", "unknown name zorks"),
+        ("__import__('os')", "invalid expression"),
+        ("2 m ** 9999999", "exponent not supported"),
+        ("(9**9**9) m", "invalid expression"),
+        ("m**9**9**9", "exponent not supported"),
+        ("sqrt(4 m)", "sqrt takes numbers without units"),
+        ("1 m in 2 m", "2 m is not a unit"),
+        ("1 m / (0 s)", "division by zero"),
+        ("20 degC * 2", "temperatures can be converted, but not reckoned with: use K"),
+        ("m " * 300, "invalid expression"),
+        ("(" * 400 + "1 m" + ")" * 400, "invalid expression"),
+    ],
+)
+async def test_wrong_units(expression: str, message: str, context: ToolContext) -> None:
+    with pytest.raises(ToolError) as caught:
+        await Calculator().run({"expression": expression}, context, print)
+    assert caught.value.message == message
+
+
+@given(st.text("0123456789.+-*/^() kmsgCF°into", max_size=30))
+def test_any_units(expression: str) -> None:
+    began = time.monotonic()
+    with suppress(ToolError):
+        assert compute(expression)
+    assert time.monotonic() - began < 5
