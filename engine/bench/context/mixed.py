@@ -6,6 +6,7 @@ import asyncio
 import random
 import statistics
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
@@ -19,19 +20,20 @@ from engine.errors import ResourceError
 LIMIT = 2.5
 _REPLY_TOKENS = 48
 _IDLE_REPLIES = 4
+_DEEP = 0.85
+"""Share of the long prompt after which it is watched again: there each of its tokens costs most."""
 
 
 def mixed_figure(folder: Path, long: int, seconds: float, threads: int = 0) -> Iterator[Figure]:
-    """The 95th percentile between tokens while `long` tokens are read, over the idle median's.
+    """The 95th percentile between tokens while `long` tokens are read, over the idle one.
 
-    Replies follow each other until the long prompt is read or `seconds` are over.
+    Replies follow each other for `seconds` at the prompt's beginning and again at its end, between
+    which it is read alone. The worse of the two counts.
     """
     with served(folder, threads) as engine:
-        idle, busy, reading = asyncio.run(_both(engine, long, seconds))
-    read = reading.progress.done if reading.progress is not None else 0
-    if not read:
-        raise ResourceError("bench_failed", f"the long prompt was not read: {reading.error}")
-    still, moving = percentile(idle, 95), percentile(busy, 95)
+        idle, early, late, read = asyncio.run(_both(engine, long, seconds))
+    still = percentile(idle, 95)
+    moving = max(percentile(early.gaps, 95), percentile(late.gaps, 95))
     yield figure(
         "mixed.p95",
         1e3 * moving,
@@ -39,10 +41,26 @@ def mixed_figure(folder: Path, long: int, seconds: float, threads: int = 0) -> I
         "limit",
         1e3 * LIMIT * still,
         threads=threads,
-        note=f"{moving / still:.2f} x idle ({1e3 * still:.1f} ms, {LIMIT} allowed); "
-        f"median {1e3 * statistics.median(busy):.1f}, idle {1e3 * statistics.median(idle):.1f}; "
-        f"{len(busy)} gaps while {read:,} of {long:,} tokens were read",
+        note=f"{moving / still:.2f} x idle ({1e3 * still:.1f} ms, {LIMIT} allowed; median "
+        f"{1e3 * statistics.median(idle):.1f}) while {read:,} of {long:,} tokens were read: "
+        f"{early.described()}; {late.described()}",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A short chat's gaps while tokens `begin` .. `end` of the long prompt were read."""
+
+    gaps: list[float]
+    begin: int
+    end: int
+
+    def described(self) -> str:
+        median, tail = statistics.median(self.gaps), percentile(self.gaps, 95)
+        return (
+            f"from {self.begin:,} to {self.end:,} median {1e3 * median:.1f}, "
+            f"95th percentile {1e3 * tail:.1f}, {len(self.gaps)} gaps"
+        )
 
 
 def percentile(values: list[float], share: int) -> float:
@@ -52,10 +70,8 @@ def percentile(values: list[float], share: int) -> float:
     return sorted(values)[-(-len(values) * share // 100) - 1]
 
 
-async def _both(
-    engine: Served, long: int, seconds: float
-) -> tuple[list[float], list[float], Stream]:
-    """Gaps between tokens while idle, the same while reading, and how far the reading came."""
+async def _both(engine: Served, long: int, seconds: float) -> tuple[list[float], Watch, Watch, int]:
+    """Gaps between tokens while idle, the same while reading, twice, and how far that came."""
     loop = asyncio.get_running_loop()
     async with engine.async_client() as http:
         for _ in range(2):
@@ -64,15 +80,29 @@ async def _both(
         reading = Stream()
         prompt = streamed([user(text)], max_tokens=1)
         task = asyncio.create_task(stream(http, prompt, into=reading))
-        while not (reading.progress or task.done()):
-            await asyncio.sleep(0.01)
-        busy: list[float] = []
-        until, number = loop.time() + seconds, 100
-        while not task.done() and (loop.time() < until or len(busy) < 2 * _REPLY_TOKENS):
-            busy += await _chat(http, number := number + 1)
+        number = 100
+
+        def done() -> int:
+            return reading.progress.done if reading.progress is not None else 0
+
+        async def watch(share: float) -> Watch:
+            nonlocal number
+            while done() <= share * long and not task.done():
+                await asyncio.sleep(0.01)
+            if task.done():
+                raise ResourceError(
+                    "bench_failed", f"the long prompt was not read: {reading.error}"
+                )
+            begin, until, gaps = done(), loop.time() + seconds, list[float]()
+            while not task.done() and (loop.time() < until or len(gaps) < 2 * _REPLY_TOKENS):
+                gaps += await _chat(http, number := number + 1)
+            return Watch(gaps, begin, done())
+
+        early, late = await watch(0.0), await watch(_DEEP)
+        read = done()
         task.cancel()
         await asyncio.wait({task})
-    return idle, busy, reading
+    return idle, early, late, read
 
 
 async def _chat(http: httpx2.AsyncClient, seed: int) -> list[float]:
