@@ -94,6 +94,9 @@ class NamedTool(msgspec.Struct, frozen=True):
     type: Literal["function"] = "function"
 
 
+ToolChoice = Literal["none", "auto", "required"] | NamedTool
+
+
 class AnswerSchema(msgspec.Struct, frozen=True):
     """A JSON Schema for the answer; ``strict`` as in :class:`FunctionSpec`."""
 
@@ -140,7 +143,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     messages: tuple[ChatMessage, ...]
     model: str = ""
     tools: tuple[ToolSpec, ...] = ()
-    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    tool_choice: ToolChoice | None = None
     """None: ``auto`` where there are tools."""
     parallel_tool_calls: bool = True
     """Whether a reply may hold more than one call."""

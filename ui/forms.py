@@ -49,12 +49,12 @@ class FormDesk(QObject):
                 if conversation == event.conversation:
                     self._close(form)
 
-    def _answer(self, conversation: str, form: str) -> Callable[[str, object], None]:
+    def _answer(self, conversation: str, form: str) -> Callable[[FormAction, dict[str, Any]], None]:
         def answer(action: FormAction, content: dict[str, Any]) -> None:
             core = self._bridge.core
             self._bridge.then(core.answer_form(conversation, form, action, content))
 
-        return answer  # type: ignore[return-value]
+        return answer
 
     def _close(self, form: str) -> None:
         _, dialog = self._open.pop(form, ("", None))

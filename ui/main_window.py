@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from concurrent.futures import Future
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from PySide6.QtCore import QByteArray, Qt, Signal
@@ -302,17 +304,17 @@ class MainWindow(QMainWindow):
         if folder:
             self.set_folder(folder)
 
-    def _command(self, work: Callable[..., object], *arguments: object) -> None:
+    def _command(self, work: Callable[..., Future[Any]], *arguments: object) -> None:
         """Do something in the open conversation."""
         if self._conversation:
-            self.bridge.then(work(self._conversation, *arguments))  # type: ignore[arg-type]
+            self.bridge.then(work(self._conversation, *arguments))
 
     def _decide(self, given: Given) -> None:
         if self._conversation:
             decided = self._core.decide(
                 self._conversation,
                 given.call,
-                given.decision,  # type: ignore[arg-type]
+                given.decision,
                 given.reason,
                 rule=given.rule,
                 arguments=given.arguments,

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped,unused-ignore]
+import psutil
 
 _ROOT = Path(__file__).parents[2]
 RESULTS = _ROOT / "docs" / "benchmarks.jsonl"

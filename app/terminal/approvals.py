@@ -16,7 +16,7 @@ from app.paths import Paths
 from app.settings import load_settings, save_settings
 from app.store.decisions import decisions
 from app.trust.pattern import Pattern
-from app.trust.policy import Rule
+from app.trust.policy import Rule, Ruling
 
 
 def approvals(arguments: argparse.Namespace) -> int:
@@ -35,9 +35,9 @@ def approvals(arguments: argparse.Namespace) -> int:
             raise RequestError("no_rule", f"there is no rule {arguments.remove!r}")
         rules = left
     elif arguments.allow or arguments.ask or arguments.deny:
-        decision = "allow" if arguments.allow else "ask" if arguments.ask else "deny"
+        decision: Ruling = "allow" if arguments.allow else "ask" if arguments.ask else "deny"
         pattern = str(Pattern.parse(arguments.allow or arguments.ask or arguments.deny))
-        made = Rule(pattern, decision, arguments.reason or "", round(time.time(), 3))  # type: ignore[arg-type]
+        made = Rule(pattern, decision, arguments.reason or "", round(time.time(), 3))
         rules = (*(rule for rule in rules if rule.pattern != pattern), made)
     if rules != settings.approvals:
         save_settings(paths.settings, msgspec.structs.replace(settings, approvals=rules))

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 import msgspec
-import psutil  # type: ignore[import-untyped,unused-ignore]
+import psutil
 
 from app.cli import ANSWERED, FAILED
 from app.engines.models import default_model

@@ -24,13 +24,16 @@ Level = Literal["bubblewrap", "landlock", "none"]
 call by itself."""
 
 
+TargetKind = Literal["host", "path", "address", "command"]
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a call is aimed at. ``host``: a name or an address, lower case; ``path``: absolute;
     ``address``: of a mail; ``command``: a line for a shell.
     """
 
-    kind: Literal["host", "path", "address", "command"]
+    kind: TargetKind
     value: str
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class _Change:
         return unified(old, _text(self.after, self.path), self.path)
 
 
-class _Editing:
+class _Editing(ABC):
     """What both have in common: a change is worked out, shown, made and recorded."""
 
     read_only = False
@@ -42,9 +43,9 @@ class _Editing:
     risk: Risk = "write"
     outside: Outside = "never"
 
+    @abstractmethod
     def plan(self, folder: Path, arguments: dict[str, Any]) -> _Change:
         """What it would do. Blocking; raises ToolError, OSError."""
-        raise NotImplementedError
 
     def question(self, arguments: dict[str, Any], context: ToolContext) -> str:
         """What a person is asked."""
@@ -84,9 +85,11 @@ class _Editing:
 
     async def forget(self, conversation: str) -> None:
         """Nothing is kept here."""
+        return None
 
     async def close(self) -> None:
         """Nothing is kept here."""
+        return None
 
     def _make(
         self, folder: Path, arguments: dict[str, Any], context: ToolContext

@@ -16,11 +16,14 @@ from app.trust.pattern import Pattern
 Why = Literal["tool", "target", "doubt", "rule", "guard", "bare", "lane"]
 
 
+Ruling = Literal["allow", "ask", "deny"]
+
+
 class Rule(msgspec.Struct, frozen=True):
     """Of the settings. ``reason`` is what the model is told of a call that is denied."""
 
     pattern: str
-    decision: Literal["allow", "ask", "deny"] = "allow"
+    decision: Ruling = "allow"
     reason: str = ""
     made: float = 0.0
     """Unix time in seconds; 0: not known."""

@@ -56,7 +56,7 @@ class Costs:
     """For an instruction set that is not in the table."""
     float_peak: float = 0.58
     """Of the float rate, in matrix products of float activations, which widen weights anew for
-    every eight tokens. Measured on AVX2 in INT8, BF16 and INT4: 0.54 to 0.61."""
+    every eight tokens. Measured on AVX2: 0.55 to 0.61 in INT8 and BF16, 0.49 in INT4."""
     attention_peak: float = 0.50
     """Of the float rate, in attention's scores and sums. Measured: 0.30 to 0.68."""
     layer_s: float = 100e-6

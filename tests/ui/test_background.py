@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from PySide6.QtCore import QObject, Signal
@@ -54,8 +54,11 @@ class Scene:
         qtbot.addWidget(self.window)
         # Its type is Qt's; what is called of it is the same.
         self.background = Background(
-            self.window, lambda: self.settings, lambda id: f"about {id}", tray  # type: ignore[arg-type]
-        )  # fmt: skip
+            self.window,
+            lambda: self.settings,
+            lambda id: f"about {id}",
+            cast("QSystemTrayIcon | None", tray),
+        )
         self.window.background = self.background
         self.window.show()
 

@@ -15,6 +15,7 @@ from app import events as ev
 from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
 from tests.ui.stage import Stage
+from ui.chat.message_rows import HeaderButton
 from ui.chat.text_widgets import RichText
 
 RUN = ev.RunSettings(tools=("calculator", "python"), effort="heavy", lanes=4, seed=1)
@@ -71,11 +72,12 @@ def test_lanes_live_one_stopped_and_the_answer(qtbot: QtBot, stage: Callable[...
     assert s.turn.answer == "It is **12**, for sure."
     assert s.turn.agreement is not None and s.turn.agreement.agree == (1, 3)
     qtbot.waitUntil(lambda: not s.cards())  # collapsed to a line with the badge
-    header = s.window.chat.findChild(object, "lanesHeader")
-    assert "2 of 3 agree" in header.accessibleName()  # type: ignore[attr-defined]
+    header = s.window.chat.findChild(HeaderButton, "lanesHeader")
+    assert isinstance(header, HeaderButton)
+    assert "2 of 3 agree" in header.accessibleName()
     shown = [t.toPlainText() for t in s.window.chat.findChildren(RichText) if t.isVisible()]
     assert shown == ["It is 12, for sure."]
-    qtbot.mouseClick(header, Qt.MouseButton.LeftButton)  # type: ignore[arg-type]
+    qtbot.mouseClick(header, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: len(s.cards()) == 4)
     said = [card.accessibleName() for card in s.cards()]
     assert [name.split(",")[0].split(": ")[1] for name in said] == [

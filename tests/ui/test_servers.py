@@ -75,13 +75,15 @@ def test_a_server_is_added_started_switched_off_and_removed(
     press(dialog, "addServer")
     editor = dialog.findChild(ServerEditor)
     assert isinstance(editor, ServerEditor)
-    editor.findChild(QLineEdit, "serverName").setText("no good name")  # type: ignore[union-attr]
+    name = editor.findChild(QLineEdit, "serverName")
+    assert isinstance(name, QLineEdit)
+    name.setText("no good name")
     command = editor.findChild(QLineEdit, "serverCommand")
     assert command is not None
     command.setText(shlex.join((sys.executable, "-S", str(PLAIN))))
     press(editor, "saveServers")
     assert "no name for an MCP server" in text(editor, "editorProblem")
-    editor.findChild(QLineEdit, "serverName").setText("trial")  # type: ignore[union-attr]
+    name.setText("trial")
     press(editor, "saveServers")
     qtbot.waitUntil(lambda: text(dialog, "serverState") == "not started", timeout=LONG)
     assert servers(dialog)["trial"].args == ("-S", str(PLAIN))

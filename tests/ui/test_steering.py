@@ -17,6 +17,7 @@ from app import events as ev
 from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
 from tests.ui.stage import Stage
+from ui.chat.message_rows import HeaderButton
 from ui.chat.text_widgets import PlainText
 from ui.steering.dialogs import EditDialog, RerunDialog
 from ui.steering.run_bar import Chip
@@ -245,7 +246,9 @@ def test_pause_by_key_and_stop_from_the_bar(qtbot: QtBot, stage: Make) -> None:
     s = stage(lambda r: Reply("hm", calls=(("calculator", '{"expression": "1"}'),), pause=wait))
     s.ask("Begin.")
     qtbot.waitUntil(lambda: s.bridge.state.running and bool(s.turn.steps))
-    qtbot.waitUntil(lambda: s.window.findChild(QAction, "pauseRun").isEnabled())  # type: ignore[union-attr]
+    pause = s.window.findChild(QAction, "pauseRun")
+    assert isinstance(pause, QAction)
+    qtbot.waitUntil(pause.isEnabled)
     s.press("pauseRun")
     where = s.window.findChild(QLabel, "heldWhere")
     assert where is not None
@@ -350,9 +353,10 @@ def test_the_plan_is_shown_as_it_changes(qtbot: QtBot, stage: Make) -> None:
     qtbot.waitUntil(lambda: text.toPlainText() == "✓\tread the logs\n▸\tanswer")
     qtbot.waitUntil(ended(s))
     qtbot.waitUntil(lambda: not text.isVisible())
-    header = s.window.findChild(object, "planHeader")
-    assert header.accessibleName() == "Plan: 1 of 2 done · answer"  # type: ignore[attr-defined]
-    qtbot.mouseClick(header, Qt.MouseButton.LeftButton)  # type: ignore[arg-type]
+    header = s.window.findChild(HeaderButton, "planHeader")
+    assert isinstance(header, HeaderButton)
+    assert header.accessibleName() == "Plan: 1 of 2 done · answer"
+    qtbot.mouseClick(header, Qt.MouseButton.LeftButton)
     assert text.isVisible()
 
 

@@ -25,10 +25,10 @@ from app.errors import ConfigError
 from app.events import Unattended
 from app.store.decisions import Decision
 from app.trust.pattern import Pattern
-from app.trust.policy import Rule
+from app.trust.policy import Rule, Ruling
 from ui.chat.row_base import button, label, line
 
-_DECISIONS = ("allow", "ask", "deny")
+_DECISIONS: tuple[Ruling, ...] = ("allow", "ask", "deny")
 _SPANS = (("this run", 0), ("one hour", 3600), ("four hours", 14400), ("until tomorrow", 86400))
 
 
@@ -113,13 +113,13 @@ class ApprovalsDialog(QDialog):
             return
         choice = self._table.cellWidget(row, 0)
         assert isinstance(choice, QComboBox)
-        self._put(row, self._cell(row, 1), choice.currentText(), self._cell(row, 2))
+        self._put(row, self._cell(row, 1), _DECISIONS[choice.currentIndex()], self._cell(row, 2))
 
     def _cell(self, row: int, column: int) -> str:
         found = self._table.item(row, column)
         return found.text() if found is not None else ""
 
-    def _put(self, row: int, pattern: str, decision: str, reason: str) -> None:
+    def _put(self, row: int, pattern: str, decision: Ruling, reason: str) -> None:
         try:
             text = str(Pattern.parse(pattern))
         except ConfigError as error:
@@ -127,7 +127,7 @@ class ApprovalsDialog(QDialog):
             self._fill()
             return
         self._wrong.setText("")
-        made = Rule(text, decision, reason.strip(), round(time.time(), 3))  # type: ignore[arg-type]
+        made = Rule(text, decision, reason.strip(), round(time.time(), 3))
         self._rules[row : row + 1] = [made]
         self._fill()
         self.rules_changed.emit(tuple(self._rules))

@@ -14,6 +14,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QComboBox, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
 
 from app.errors import ConfigError, ToolError
+from app.events import Decision
 from app.state import ToolRun
 from app.tools.arguments import checked
 from app.trust.pattern import Pattern
@@ -46,7 +47,7 @@ class Given:
     """An answer. ``arguments`` None: unchanged; ``rule``: what ``run`` and ``always`` keep."""
 
     call: str
-    decision: str
+    decision: Decision
     reason: str = ""
     rule: str = ""
     arguments: str | None = None
@@ -282,7 +283,7 @@ class ApprovalBox(QWidget):
         text = as_arguments(self._editor.toPlainText(), self._run.arguments)
         return None if _same(text, self._run.arguments) else text
 
-    def _give(self, decision: str) -> None:
+    def _give(self, decision: Decision) -> None:
         run = self._run
         if run is None or not run.waiting:
             return

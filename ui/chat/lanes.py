@@ -186,7 +186,7 @@ class LanesWidget(RowWidget):
         # A label takes a frame only when it is made, so each colour has one of its own.
         self._badges = {role: label(f"badge-{role}") for role in ("good", "warn")}
         for badge in self._badges.values():
-            self._head.layout().addWidget(badge)  # type: ignore[union-attr]
+            self._head.add(badge)
         self._box = QWidget()
         self._grid = QGridLayout(self._box)
         self._grid.setContentsMargins(0, 0, 0, 0)

@@ -139,7 +139,12 @@ class HeaderButton(QWidget):
         self.title = label()
         self.detail = label("faint")
         self.state = label("faint")
-        self.setLayout(line(self.arrow, self.title, self.detail, None, self.state))
+        self._line = line(self.arrow, self.title, self.detail, None, self.state)
+        self.setLayout(self._line)
+
+    def add(self, widget: QWidget) -> None:
+        """Put something at the line's end."""
+        self._line.addWidget(widget)
 
     def show_open(self, opened: bool) -> None:
         """Point the arrow."""

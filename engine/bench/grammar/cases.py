@@ -16,6 +16,7 @@ from engine.protocol import (
     ChatRequest,
     FunctionSpec,
     NamedTool,
+    ToolChoice,
     ToolName,
     ToolSpec,
 )
@@ -81,8 +82,7 @@ class Case:
     tools: dict[str, Schema]
     specs: tuple[ToolSpec, ...]
     """The same as they are told."""
-    choice: str
-    """``auto``, ``none``, ``required``, or the name of a tool."""
+    choice: ToolChoice
     rules: Rules
     first_call: int
     """The N of the first call's id."""
@@ -120,12 +120,13 @@ def cases(schemas: Sequence[Schema], grammars: Grammars, draw: random.Random) ->
             for i, word in enumerate(draw.sample(["get", "set", "find", "läs"], draw.randint(1, 3)))
         }
         named = draw.choice(list(tools))
-        choice = draw.choices(["required", named, "auto", "none"], [7, 2, 2, 1])[0]
+        choices: tuple[ToolChoice, ...] = ("required", NamedTool(ToolName(named)), "auto", "none")
+        choice = draw.choices(choices, _CHANCES)[0]
         specs = tuple(ToolSpec(FunctionSpec(n, "", s, True)) for n, s in tools.items())
         asked = ChatRequest(
             MESSAGES,
             tools=specs,
-            tool_choice=choice if choice in _CHOICES else NamedTool(ToolName(choice)),  # type: ignore[arg-type]
+            tool_choice=choice,
             parallel_tool_calls=draw.random() < 0.2,
         )
         try:
@@ -136,4 +137,4 @@ def cases(schemas: Sequence[Schema], grammars: Grammars, draw: random.Random) ->
         yield Case(tools, specs, choice, rules, draw.choice([0, 0, 7, 131]))
 
 
-_CHOICES = ("required", "auto", "none")
+_CHANCES = (7, 2, 2, 1)

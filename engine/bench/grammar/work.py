@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -210,15 +210,25 @@ def _outcome(heard: list[Emission]) -> Outcome:
     )
 
 
+@dataclass(slots=True)
+class _Heard:
+    """What an engine said, and when."""
+
+    at: list[tuple[float, Emission]] = field(default_factory=list)
+
+    def take(self, said: Emission) -> None:
+        self.at.append((time.perf_counter(), said))
+
+
 def _masks(bench: Bench, timed: list[Case], threads: int) -> Figure:
     """Time for a token's mask over the time of the step that computes it."""
     steps, spent, more = list[float](), list[float](), list[float]()
     for seed, case in enumerate(timed):
-        heard: list[tuple[float, Emission]] = []
-        bench.ask(case, seed, lambda e, to=heard: to.append((time.perf_counter(), e)), drafts=False)  # type: ignore[misc]
+        heard = _Heard()
+        bench.ask(case, seed, heard.take, drafts=False)
         while bench.engine.busy:
             bench.engine.step()
-        written = [(at, t.id) for at, e in heard if isinstance(e, Wrote) for t in e.tokens]
+        written = [(at, t.id) for at, e in heard.at if isinstance(e, Wrote) for t in e.tokens]
         steps += [b - a for (a, _), (b, _) in itertools.pairwise(written)]
         masks, longer = _spent(case, [token for _, token in written])
         spent += masks

@@ -276,8 +276,9 @@ async def test_each_lane_asks_by_its_own_address_and_a_rule_holds_for_all(bench:
     lanes = b.state.turns[-1].lanes
     with pytest.raises(RequestError, match="does not wait"):
         b.conversations.decide(b.id, "functions.write:0", "once", "")
-    for lane, decision in zip(lanes, ("once", "deny", "once", "once"), strict=True):
-        b.conversations.decide(b.id, f"{lane.id}/functions.write:0", decision, "")  # type: ignore[arg-type]
+    decisions: tuple[ev.Decision, ...] = ("once", "deny", "once", "once")
+    for lane, decision in zip(lanes, decisions, strict=True):
+        b.conversations.decide(b.id, f"{lane.id}/functions.write:0", decision, "")
     turn = await b.ended(id)
     found = [lane.steps[0].tools[0].status for lane in turn.lanes]
     assert found == ["ok", "denied", "ok", "ok"]

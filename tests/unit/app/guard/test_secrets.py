@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import random
+import re
 import string
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.guard import secrets
 from app.guard.secrets import find_secrets, redact_secrets
 
 _WORDS = string.ascii_letters + string.digits
@@ -127,3 +129,27 @@ def test_spans_are_in_order_and_within(text: str) -> None:
         assert at <= one.begin < one.end <= len(text)
         at = one.end
     assert redact_secrets(redact_secrets(text)) == redact_secrets(text)
+
+
+SHAPES = [shape for shape, _ in secrets._PATTERNS]
+_TOGETHER = re.compile("|".join(f"(?P<s{i}>{one.pattern})" for i, one in enumerate(SHAPES)))
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            (*SECRETS.values(), "password: ", "key=", "Token ", "ſecret=", " ", "\n", "sk-")
+        )
+        | st.text(alphabet="aZ9-_.:=/@", max_size=30),
+        max_size=12,
+    )
+)
+def test_hints_and_patterns_one_by_one_find_what_all_together_do(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    want = []
+    for match in _TOGETHER.finditer(text):
+        (index,) = (i for i in range(len(SHAPES)) if match[f"s{i}"] is not None)
+        begin, end = match.span("value") if match["value"] is not None else match.span()
+        if secrets._looks_real(text[begin:end], SHAPES[index]):
+            want.append(secrets.Found(begin, end, SHAPES[index].kind))
+    assert find_secrets(text) == tuple(want)

@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import ConfigError
-from app.tools.base import Risk, Target
+from app.tools.base import Risk, Target, TargetKind
 from app.trust.call import Wanted
 from app.trust.pattern import KINDS, Pattern
 from app.trust.policy import Reason, Rule, allowing, denied, suggestions
 
 
-def call(tool: str, risk: Risk, *targets: tuple[str, str], **arguments: object) -> Wanted:
-    made = tuple(Target(kind, value) for kind, value in targets)  # type: ignore[arg-type]
-    return Wanted(tool, risk, dict(arguments), made, "/home/ada/notes")
+def call(tool: str, risk: Risk, *targets: tuple[TargetKind, str], **arguments: object) -> Wanted:
+    made = tuple(Target(kind, value) for kind, value in targets)
+    return Wanted(tool, risk, dict(arguments), made, "/data/notes")
 
 
 def shell(line: str) -> Wanted:
@@ -54,12 +54,12 @@ def shell(line: str) -> Wanted:
         ("get(host=a.org)", call("get", "network", ("host", "a.org"), ("host", "b.org")), False),
         (
             "write_file(path=src/*)",
-            call("write_file", "write", ("path", "/home/ada/notes/src/a.py")),
+            call("write_file", "write", ("path", "/data/notes/src/a.py")),
             True,
         ),
         (
             "write_file(path=src/*)",
-            call("write_file", "write", ("path", "/home/ada/src/a.py")),
+            call("write_file", "write", ("path", "/data/src/a.py")),
             False,
         ),
         ("write_file(path=/tmp/?.txt)", call("write_file", "write", ("path", "/tmp/a.txt")), True),
@@ -144,7 +144,7 @@ def test_a_bare_tool_does_not_answer_for_a_strange_target() -> None:
     [
         call("python", "execute", code="1+1"),
         call("open_page", "network", ("host", "www.example.org")),
-        call("write_file", "write", ("path", "/home/ada/notes/a (1), b.txt")),
+        call("write_file", "write", ("path", "/data/notes/a (1), b.txt")),
         call("mail__send", "foreign", ("address", "a@b.org"), to="a@b.org"),
         shell("git log -3"),
         shell("make && make test"),

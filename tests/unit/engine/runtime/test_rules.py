@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,10 +150,14 @@ def test_calls_are_valid_and_numbered(bench: Bench, alone: list[list[Any]]) -> N
 SECTION = "<|tool_calls_section_begin|>"
 
 
+def drafted_by(guess: Guessing) -> Callable[[], Guessing]:
+    return lambda: guess
+
+
 def test_drafts_change_nothing(bench: Bench, alone: list[list[Any]]) -> None:
     for seed, heard in enumerate(alone):
         guess = Guessing(PROMPT, ids_of(heard))
-        engine = engine_of(bench.model, bench.text, CONTEXT, lambda guess=guess: guess)  # type: ignore[misc]
+        engine = engine_of(bench.model, bench.text, CONTEXT, drafted_by(guess))
         again = bench.ask(engine, seed)
         finish(engine)
         assert ids_of(again) == ids_of(heard)
