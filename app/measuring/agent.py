@@ -24,7 +24,7 @@ import psutil
 from app import events as ev
 from app.events import Event
 from app.measuring.long_run import LongRun, faults
-from app.measuring.record import record
+from app.measuring.record import RESULTS, record
 from app.measuring.stopping import stops
 from app.state import Turn
 
@@ -182,7 +182,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--kills", type=int, default=200, help="0: do not kill anything")
     parser.add_argument("--stops", type=int, default=80, help="0: do not stop anything")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--record", action="store_true", help="append to docs/benchmarks.jsonl")
+    parser.add_argument("--record", action="store_true", help=f"append to docs/{RESULTS.name}")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     arguments = parser.parse_args(words)
     figures: dict[str, dict[str, Any]] = {}

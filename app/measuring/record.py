@@ -1,4 +1,8 @@
-"""Figures of the agent as a line of docs/benchmarks.jsonl, in the form of the engine's."""
+"""Figures of the agent as a line of docs/benchmarks-agent.jsonl.
+
+Apart from the engine's in docs/benchmarks.jsonl, which know more of the machine and are made into
+tables.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from typing import Any
 import psutil
 
 _ROOT = Path(__file__).parents[2]
-RESULTS = _ROOT / "docs" / "benchmarks.jsonl"
+RESULTS = _ROOT / "docs" / "benchmarks-agent.jsonl"
 LIMITS = {
     "overhead.last_cpu_ms": ("ms", 15.0),
     "overhead.ratio_cpu": ("x", 1.3),

@@ -63,3 +63,9 @@ def test_results_are_appended_with_the_machine(tmp_path: Path) -> None:
     assert second.figures[0].ratio == 0.5
     assert first.machine.isas and first.machine.cores >= 1
     assert "scalar" in describe().isas
+
+
+def test_every_committed_result_can_be_read() -> None:
+    runs = recorded()
+    assert len(runs) > 10
+    assert all(run.machine.isas and run.figures for run in runs)
