@@ -6,8 +6,8 @@
     SECTION --section close--> DONE                     TEXT, ANSWER, DONE --end--> over
 
 Reasoning and text are free but for control tokens, of which only those above are allowed; a name,
-arguments and a structured answer follow their grammars. A reply cannot end before it has answered
-or called.
+arguments and a structured answer follow their grammars. A reply cannot end before it has answered,
+by more than blanks, or called.
 """
 
 from __future__ import annotations
@@ -122,7 +122,9 @@ class Path:
                 self._at = _At.ANSWER
                 self._go_on(token_id)
             case _At.START | _At.OPEN:
-                self._at = _At.TEXT
+                self._written += self._rules.vocabulary.bytes[token_id]
+                if self._written.decode("utf-8", "ignore").strip():  # blanks answer nothing
+                    self._at = _At.TEXT
             case _At.NAME:
                 self._written += self._rules.vocabulary.bytes[token_id]
                 written = self._written

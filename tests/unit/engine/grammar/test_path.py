@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import validate
 
 from engine.errors import RequestError
+from engine.grammar.path import Path
 from engine.protocol import (
     AnswerSchema,
     NamedTool,
@@ -91,6 +92,21 @@ def test_every_reply_is_well_formed(
         assert [call.name for call in written.calls] == [choice.function.name]
     if not several:
         assert len(written.calls) <= 1
+
+
+@pytest.mark.parametrize("in_reasoning", [True, False])
+def test_blanks_are_no_answer(pen: Pen, in_reasoning: bool) -> None:
+    rules = pen.rules(TOOLS, tool_choice="none")
+    path = Path(rules, in_reasoning, 0)
+    ends = [i for i in rules.marks.ends if i is not None]
+    if in_reasoning:
+        assert rules.marks.reasoning_close is not None
+        path.accept(rules.marks.reasoning_close)
+    for token in pen.tokenizer.encode("\n \u3000\t"):  # one blank is of three bytes
+        path.accept(token)
+        assert not path.allowed()[ends].any()
+    path.accept(pen.tokenizer.encode("a")[0])
+    assert path.allowed()[ends].any()
 
 
 def test_each_kind_of_reply_comes(pen: Pen) -> None:
