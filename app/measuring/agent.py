@@ -31,6 +31,7 @@ from app.state import Turn
 _TOOL_SECONDS = 0.003
 """So that a kill meets running tools, too."""
 _LONGEST_LIFE = 0.35
+_LANES, _LANE_STEPS = 4, 40
 _PATIENCE = 900.0
 
 
@@ -90,36 +91,42 @@ def _between(times: list[float]) -> list[float]:
     return [(after - before) * 1e3 for before, after in pairwise(times)]
 
 
-def kills(folder: Path, steps: int, wanted: int, seed: int) -> dict[str, Any]:
-    """Runs whose process is killed at random moments, until there were ``wanted`` kills."""
+def kills(folder: Path, steps: int, wanted: int, seed: int, lanes: int = 0) -> dict[str, Any]:
+    """Runs whose process is killed at random moments, until there were ``wanted`` kills.
+
+    ``lanes``: of heavy runs, each of which takes all the steps.
+    """
     chance = random.Random(seed)
     done = runs = unknown = 0
     wrong: list[str] = []
+    longest = _LONGEST_LIFE * (2 if lanes else 1)
     while done < wanted:
         place = folder / f"run{runs}"
         place.mkdir()
         runs += 1
         finished: list[str] = []
         while True:
-            life = chance.uniform(0.0, _LONGEST_LIFE) if done < wanted else _PATIENCE
-            ended, spans = _live(place, steps, life)
+            life = chance.uniform(0.0, longest) if done < wanted else _PATIENCE
+            ended, spans = _live(place, steps, life, lanes)
             finished += spans
             if ended:
                 break
             done += 1
-        turn, stored = _read(place, steps)
-        wrong += faults(turn, stored, place / "ledger", steps)
-        kept = {step.span for step in turn.steps}
+        turn, stored = _read(place, steps, lanes)
+        wrong += faults(turn, stored, place / "ledger", steps, lanes=lanes)
+        all_steps = [step for one in (turn, *turn.lanes) for step in one.steps]
+        kept = {step.span for step in all_steps}
         wrong += [f"the finished step {span} is gone" for span in finished if span not in kept]
-        unknown += sum(tool.status == "unknown" for s in turn.steps for tool in s.tools)
-    return {"kills": done, "runs": runs, "steps": steps, "faults": wrong, "unknown": unknown}
+        unknown += sum(tool.status == "unknown" for s in all_steps for tool in s.tools)
+    found = {"kills": done, "runs": runs, "steps": steps, "faults": wrong, "unknown": unknown}
+    return found | ({"lanes": lanes} if lanes else {})
 
 
-def _live(folder: Path, steps: int, life: float) -> tuple[bool, list[str]]:
+def _live(folder: Path, steps: int, life: float, lanes: int) -> tuple[bool, list[str]]:
     """One process from where the last left it: whether it came to the end, and the steps it
     finished.
     """
-    command = [sys.executable, "-m", "app.measuring.agent", str(folder), str(steps)]
+    command = [sys.executable, "-m", "app.measuring.agent", str(folder), str(steps), str(lanes)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert child.stdout is not None
     out = child.stdout
@@ -154,22 +161,22 @@ def _live(folder: Path, steps: int, life: float) -> tuple[bool, list[str]]:
     return "end" in lines, [line[5:] for line in lines if line.startswith("step ")]
 
 
-def _read(folder: Path, steps: int) -> tuple[Turn, tuple[Event, ...]]:
-    long = LongRun(folder, steps)
+def _read(folder: Path, steps: int, lanes: int) -> tuple[Turn, tuple[Event, ...]]:
+    long = LongRun(folder, steps, lanes=lanes)
     turn, stored = long.state.turns[0], long.journal.events(long.id)
     asyncio.run(long.close())
     return turn, stored
 
 
-async def _child(folder: Path, steps: int) -> None:
-    long = LongRun(folder, steps, _TOOL_SECONDS)
+async def _child(folder: Path, steps: int, lanes: int) -> None:
+    print("ready", flush=True)
+    long = LongRun(folder, steps, _TOOL_SECONDS, lanes=lanes)
 
     def hear(event: Event) -> None:
         if isinstance(event.body, ev.StepEnd):
             print(f"step {event.span}", flush=True)
 
     long.bus.subscribe(hear)
-    print("ready", flush=True)
     await long.finish()
     print("end", flush=True)
     await long.close()
@@ -195,6 +202,11 @@ def main(words: Sequence[str]) -> int:
             killed = kills(folder, arguments.steps, arguments.kills, arguments.seed)
             figures["kills"] = killed
             wrong += killed["faults"]
+            (folder / "lanes").mkdir()
+            count = max(1, arguments.kills // 4)
+            killed = kills(folder / "lanes", _LANE_STEPS, count, arguments.seed, _LANES)
+            figures["lane_kills"] = killed
+            wrong += killed["faults"]
         if arguments.stops:
             (folder / "stops").mkdir()
             stopped = stops(folder / "stops", arguments.stops, arguments.seed)
@@ -213,4 +225,4 @@ def main(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    asyncio.run(_child(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(_child(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))

@@ -2,6 +2,7 @@
 
 The model counts: it calls ``count`` with 1, 2, 3 … and goes on from the last result it sees. The
 tool writes each call to a ledger outside of the journal, so that one can be held against the other.
+In lanes each counts for itself, and a last pass makes one answer of theirs.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ WINDOW = 32_768
 """Tokens; the scripted model counts a word as one."""
 RESULT_WORDS = 250
 _CHUNKS = 24
+_BREATH = 0.001
+"""Seconds between two pieces of a lane's reply."""
 _TASK = "Count on to the end and say when you are there."
 
 
@@ -61,7 +64,7 @@ class Count:
     ) -> str:
         n = int(arguments["n"])
         with self._ledger.open("a") as file:
-            file.write(f"{n}\n")
+            file.write(f"{context.conversation} {n}\n")
         if self._seconds:
             await asyncio.sleep(self._seconds)
         return f"counted {n} " + "and what was found with it " * (self._words // 6)
@@ -99,22 +102,40 @@ class Tools:
         """Nothing is kept."""
 
 
-def counting(steps: int) -> Callable[[ModelRequest], Reply]:
-    """The model: what it does depends on nothing but the messages."""
+def counting(steps: int, lanes: int = 0) -> Callable[[ModelRequest], Reply]:
+    """The model: what it does depends on nothing but the messages, in lanes also on the seed.
+
+    Lanes take turns at each piece of their replies, as they would at a real model.
+    """
 
     def reply(request: ModelRequest) -> Reply:
+        if lanes and "independent trajectories" in (request.messages[-1].content or ""):
+            numbers = ", ".join(map(str, range(1, lanes + 1)))
+            text = f"{_all_counted(steps)}\nAgreeing trajectories: {numbers}"
+            return Reply("All of them counted, so it is said. " * 8, text, pause=_breathe)
         if not request.may_call:
             return Reply(text="Notes: the count goes on; the last numbers are in the messages.")
         at, result = last_count(request)
         again = result.startswith("error:")
         n = at if again else at + 1
         if n > steps:
-            return Reply("Everything is counted.", f"I counted to {steps}.")
+            # Longer than what is compared by characters, so that a last pass has to be made.
+            by = f" I began from the seed {request.sampling.seed}.\nThat is all." if lanes else ""
+            return Reply("Everything is counted.", f"I counted to {steps}.{by}")
         thought = f"The last was {at}, so {n} is next. " * 4
         call = ("count", json.dumps({"n": n}))
-        return Reply(thought, calls=(call,), chunk=max(1, len(thought) // _CHUNKS))
+        pause = _breathe if lanes else None
+        return Reply(thought, calls=(call,), chunk=max(1, len(thought) // _CHUNKS), pause=pause)
 
     return reply
+
+
+async def _breathe() -> None:
+    await asyncio.sleep(_BREATH)
+
+
+def _all_counted(steps: int) -> str:
+    return f"All counted to {steps}."
 
 
 def last_count(request: ModelRequest) -> tuple[int, str]:
@@ -151,14 +172,16 @@ class LongRun:
         tool_seconds: float = 0.0,
         window: int = WINDOW,
         words: int = RESULT_WORDS,
+        lanes: int = 0,
     ) -> None:
-        """``words`` of each result."""
+        """``words`` of each result; ``lanes`` that count side by side, 0: none."""
         self.steps = steps
+        self._lanes = lanes
         self._window = window
         self.other: Backend | None = None
         """Answers instead of the model."""
         self.ledger = folder / "ledger"
-        self.model = Timed(counting(steps))
+        self.model = Timed(counting(steps, lanes))
         self.bus: Bus[Event] = Bus()
         self._database, _ = Database.open(folder / "conversations.db")
         self.journal = Journal(self._database, self.bus)
@@ -187,7 +210,11 @@ class LongRun:
     async def finish(self) -> Turn:
         """Take it to its end."""
         settings = RunSettings(
-            tools=("count",), budget=Budget(steps=4 * self.steps), context=self._window
+            tools=("count",),
+            budget=Budget(steps=4 * self.steps),
+            context=self._window,
+            effort="heavy" if self._lanes else "standard",
+            lanes=self._lanes or 1,
         )
         state = self.state
         if not state.turns:
@@ -210,21 +237,70 @@ def faults(
     steps: int,
     window: int = WINDOW,
     words: int = RESULT_WORDS,
+    lanes: int = 0,
 ) -> list[str]:
     """What is wrong with a run that came to its end; empty: nothing."""
     found: list[str] = []
-    if turn.status != "answered" or turn.answer != f"I counted to {steps}.":
+    answer = _all_counted(steps) if lanes else f"I counted to {steps}."
+    if turn.status != "answered" or turn.answer != answer:
         found.append(f"it ended as {turn.status} with {turn.answer[:60]!r}")
+    seqs = [event.seq for event in stored]
+    if seqs != list(range(1, len(seqs) + 1)):
+        found.append("the journal has a gap")
+    ran = _counted(ledger)
+    conversation = stored[0].conversation
+    if lanes:
+        found += _faults_of_lanes(turn, ran, conversation, steps, lanes)
+    else:
+        found += _faults_of(turn, ran.pop(conversation, Counter()), steps)
+    if ran:
+        found.append(f"nobody knows of what ran in {', '.join(ran)}")
+    of_all = (step for one in (turn, *turn.lanes) for step in one.steps)
+    longest = max(step.call.usage.prompt_tokens for step in of_all if step.call)
+    if longest > window:
+        found.append(f"a prompt had {longest} tokens")
+    if steps * words > 1.5 * window:
+        kinds = {type(event.body) for event in stored}
+        if not kinds & {ev.ContextHidden, ev.ContextSummarised}:
+            found.append("nothing was ever hidden")
+    return found
+
+
+def _counted(ledger: Path) -> dict[str, Counter[int]]:
+    """How often each number was counted, by the place."""
+    ran: dict[str, Counter[int]] = {}
+    for line in ledger.read_text().splitlines():
+        place, n = line.split()
+        ran.setdefault(place, Counter())[int(n)] += 1
+    return ran
+
+
+def _faults_of_lanes(
+    turn: Turn, ran: dict[str, Counter[int]], conversation: str, steps: int, lanes: int
+) -> list[str]:
+    """Takes what the lanes ran from ``ran``."""
+    found: list[str] = []
+    if [lane.number for lane in turn.lanes] != list(range(1, lanes + 1)):
+        found.append(f"there are {len(turn.lanes)} lanes")
+    for lane in turn.lanes:
+        mine = ran.pop(f"{conversation}/{lane.id}", Counter())
+        found += [f"lane {lane.number}: {one}" for one in _faults_of(lane, mine, steps)]
+        if lane.status != "answered" or not lane.answer.startswith(f"I counted to {steps}."):
+            found.append(f"lane {lane.number} ended as {lane.status} with {lane.answer[:60]!r}")
+    if turn.agreement is None or len(turn.agreement.agree) != lanes:
+        found.append("the lanes are not brought together")
+    return found
+
+
+def _faults_of(turn: Turn, ran: Counter[int], steps: int) -> list[str]:
+    """Of a turn that counts, or a lane. ``ran``: how often each number was counted."""
+    found: list[str] = []
     calls = [tool for step in turn.steps for tool in step.tools]
     done = [json.loads(tool.arguments)["n"] for tool in calls if tool.status == "ok"]
     if done != list(range(1, steps + 1)):
         found.append(f"{len(done)} calls went well, not 1 to {steps} in order")
-    seqs = [event.seq for event in stored]
-    if seqs != list(range(1, len(seqs) + 1)):
-        found.append("the journal has a gap")
     if any(not step.ended for step in turn.steps):
         found.append("a step has no end")
-    ran = Counter(int(line) for line in ledger.read_text().split())
     doubtful = Counter(
         json.loads(tool.arguments)["n"] for tool in calls if tool.status == "unknown"
     )
@@ -236,11 +312,4 @@ def faults(
         n = json.loads(tool.arguments)["n"]
         if doubtful[n] and tool.status == "ok" and not tool.repeats:
             found.append(f"the repetition of {n} is not marked")
-    longest = max(step.call.usage.prompt_tokens for step in turn.steps if step.call)
-    if longest > window:
-        found.append(f"a prompt had {longest} tokens")
-    if steps * words > 1.5 * window:
-        kinds = {type(event.body) for event in stored}
-        if not kinds & {ev.ContextHidden, ev.ContextSummarised}:
-            found.append("nothing was ever hidden")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,29 @@ def test_kills_lose_no_finished_step_and_repeat_no_call_unmarked(tmp_path: Path)
     assert found["kills"] >= 4
 
 
+def test_kills_of_lanes_keep_every_finished_step_of_each(tmp_path: Path) -> None:
+    """Three lanes and a last pass, in a process that dies at any moment of them."""
+    found = kills(tmp_path, steps=6, wanted=6, seed=1, lanes=3)
+    assert found["faults"] == []
+    assert found["kills"] >= 6
+
+
+async def test_the_check_looks_at_every_lane(tmp_path: Path) -> None:
+    long = LongRun(tmp_path, 3, lanes=2)
+    turn = await long.finish()
+    stored = long.journal.events(long.id)
+    await long.close()
+    assert faults(turn, stored, long.ledger, 3, lanes=2) == []
+    with long.ledger.open("a") as file:
+        file.write(f"{long.id}/{turn.lanes[1].id} 3\n{long.id} 1\n")
+    assert faults(turn, stored, long.ledger, 3, lanes=2) == [
+        "lane 2: 3 ran 2 times, of which 0 are marked",
+        f"nobody knows of what ran in {long.id}",
+    ]
+    less = replace(turn, lanes=turn.lanes[:1])
+    assert "there are 1 lanes" in faults(less, stored, long.ledger, 3, lanes=2)
+
+
 def test_the_check_finds_what_is_wrong(tmp_path: Path) -> None:
     """A call that ran twice, one that is missing: the check must not be blind to them."""
 
@@ -55,7 +79,7 @@ def test_the_check_finds_what_is_wrong(tmp_path: Path) -> None:
         await long.close()
         good = faults(turn, stored, long.ledger, 5)
         with long.ledger.open("a") as file:
-            file.write("3\n")
+            file.write(f"{long.id} 3\n")
         twice = faults(turn, stored, long.ledger, 5)
         return [good, twice, faults(turn, stored[:4] + stored[5:], long.ledger, 6)]
 
