@@ -34,6 +34,7 @@ from app.store.db import Database
 from app.store.decisions import Decision, decisions
 from app.store.journal import ConversationSummary, Journal
 from app.tools.registry import Toolbox
+from app.tools.sandbox.control_group import remove_stale
 from app.trust.policy import Rule
 from app.undoing import undo_change
 from engine.protocol import ExpertReport, HeatWindow
@@ -130,6 +131,7 @@ class Core:
         self._journal = Journal(database, self._events)
         self._journal.recover()
         stack.callback(self._journal.close)
+        await asyncio.to_thread(remove_stale)
         self._endpoints = Endpoints(
             lambda: self._settings, self.paths, self._views.publish, self._backend
         )
