@@ -14,6 +14,7 @@ import msgspec
 
 from app import events as ev
 from app.agent.context_map import ContextMap, Surveyor
+from app.agent.patience import Patience
 from app.backends.base import Backend
 from app.bus import Bus
 from app.conversations import Conversations
@@ -49,11 +50,16 @@ class Core:
     """
 
     def __init__(
-        self, paths: Paths, settings: Settings | None = None, backend: Backend | None = None
+        self,
+        paths: Paths,
+        settings: Settings | None = None,
+        backend: Backend | None = None,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
         """``settings``: used instead of the stored ones, which are then not read.
 
-        ``backend``: answers every run instead of an engine. Raises StoreError.
+        ``backend``: answers every run instead of an engine. ``patience``: with endpoints that fail.
+        Raises StoreError.
         """
         self.paths = paths
         self.notices: tuple[Notice, ...] = ()
@@ -65,6 +71,7 @@ class Core:
             self.notices = (notice,) if notice else ()
         self._settings = settings
         self._backend = backend
+        self._patience = patience
         self._events: Bus[Event] = Bus()
         self._views: Bus[EngineView] = Bus()
         self._started: Future[None] = Future()
@@ -146,6 +153,7 @@ class Core:
             lambda: self._settings,
             self._keep_rule,
             self.paths.scratch,
+            self._patience,
             blobs=self.blobs,
             guards=Guards(lambda: self._settings.guards, self.paths.guards),
         )

@@ -158,5 +158,5 @@ def _backend_of(endpoint: Endpoint) -> OpenAIBackend | AnthropicBackend:
     else:
         made = OpenAIBackend(endpoint.base_url, endpoint.key, name, False)
     prices = Prices(endpoint.price_prompt, endpoint.price_completion, endpoint.price_cached)
-    made.traits = Traits(context=endpoint.context, prices=prices)
+    made.traits = Traits(context=endpoint.context, prices=prices, model=endpoint.model)
     return made

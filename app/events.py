@@ -44,7 +44,8 @@ Media = Literal["image/png", "image/jpeg", "text/csv", "text/html"]
 """What an artefact is."""
 
 FormAction = Literal["accept", "decline", "cancel"]
-PausePlace = Literal["step", "call", "result"]
+PausePlace = Literal["step", "call", "result", "endpoint"]
+"""``endpoint``: in a step, until whoever answers it is there again."""
 GoMode = Literal["go", "step"]
 
 
@@ -351,6 +352,35 @@ class Retrying(msgspec.Struct, frozen=True, tag="model.retry"):
     wait: float
     code: str
     message: str
+
+
+class EndpointLost(msgspec.Struct, frozen=True, tag="endpoint.lost"):
+    """Asking again was of no use and nobody answers there: the run waits, as one that is paused.
+
+    What the step's model wrote so far is discarded, as before :class:`Retrying`.
+    """
+
+    endpoint: str
+    code: str
+    message: str
+    hint: str = ""
+
+
+class EndpointLooked(msgspec.Struct, frozen=True, tag="endpoint.looked"):
+    """Published, never stored: how often it was looked for, and in how many seconds it will be."""
+
+    looks: int
+    wait: float
+
+
+class EndpointBack(msgspec.Struct, frozen=True, tag="endpoint.back"):
+    """The wait is over and the step's model is asked anew. ``by``: it answers again, or a person
+    wants it to be tried.
+    """
+
+    endpoint: str
+    seconds: float
+    by: Literal["endpoint", "person"]
 
 
 class RepairAsked(msgspec.Struct, frozen=True, tag="model.repair"):
@@ -721,6 +751,9 @@ Body = (
     | ThinkingCut
     | Concluding
     | Retrying
+    | EndpointLost
+    | EndpointLooked
+    | EndpointBack
     | RepairAsked
     | LoopSeen
     | ToolUnavailable

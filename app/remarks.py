@@ -48,6 +48,28 @@ def _(body: ev.Retrying) -> Words | None:
 
 
 @remark.register
+def _(body: ev.EndpointLost) -> Words | None:
+    return "endpoint_lost", f"Waiting for {body.endpoint} to answer again ({body.message})"
+
+
+@remark.register
+def _(body: ev.EndpointBack) -> Words | None:
+    after = f"after {span(body.seconds)}; the step begins anew"
+    if body.by == "person":
+        return "endpoint_tried", f"Trying {body.endpoint} again, as you wish, {after}"
+    return "endpoint_back", f"{body.endpoint} answers again {after}"
+
+
+def span(seconds: float) -> str:
+    """A stretch of time for people: ``40 s``, ``12 min``, ``3 h 5 min``."""
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    hours, minutes = divmod(round(whole / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+@remark.register
 def _(body: ev.RepairAsked) -> Words | None:
     pairs = zip(body.calls, body.problems, strict=False)
     wrong = "; ".join(f"{name}: {why}" for name, why in pairs)

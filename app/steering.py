@@ -103,6 +103,9 @@ class Steering:
             found = _step(run, step)
             if found is None or found.call is None:
                 continue
+            turn = turn_of(run.state, run.turn)
+            if turn.away is not None and found is turn.steps[-1]:
+                raise RequestError("no_step", "this step's reply broke off and is asked for anew")
             if not found.call.ended:
                 run.redirected = text
             elif not run.gate.paused:

@@ -61,6 +61,9 @@ class Background(QObject):
             self._notify(event.conversation, f"{body.server}: {body.message[:200]}")
         elif isinstance(body, ev.Paused):
             self._notify(event.conversation, self.tr("The run is paused: ") + body.reason)
+        elif isinstance(body, ev.EndpointLost):
+            waits = self.tr("The run waits for {name} to answer again.")
+            self._notify(event.conversation, waits.format(name=body.endpoint))
 
     def leaves(self) -> Leaving:
         """What becomes of a window that is asked to close."""

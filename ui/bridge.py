@@ -41,6 +41,7 @@ _TOLD_EVENTS = (
     ev.TurnResumed,
     ev.ApprovalAsked,
     ev.Paused,
+    ev.EndpointLost,
     ev.FormAsked,
     ev.FormAnswered,
 )

@@ -63,9 +63,11 @@ class StatusLine(QStatusBar):
         path = state.path()
         turn = path[-1] if path else None
         step = turn.steps[-1] if turn and turn.steps else None
-        self._step.setText(
-            self.tr("step {n}").format(n=step.index + 1) if step and state.running else ""
-        )
+        text = self.tr("step {n}").format(n=step.index + 1) if step and state.running else ""
+        waits = turn is not None and any(one.away for one in (turn, *turn.lanes))
+        waiting = self.tr("waiting for the endpoint") if waits else ""
+        self._step.setText(" · ".join(filter(None, (text, waiting))))
+        set_label_role(self._step, "warn" if waits else "muted")
         self._speed.setText(self._speed_text())
         self._show_context()
         self._show_elapsed()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
-from itertools import count
 
 from app import events as ev
 from app.agent import notes
+from app.agent.away import wait_for_endpoint
 from app.agent.model_call import Ask, Reply, ask_model
+from app.agent.patience import rest
 from app.agent.repair import Fault, faults_of, request_for
 from app.agent.run import Run
 from app.backends.base import Backend
@@ -17,11 +17,14 @@ from app.errors import SelenographError
 
 async def ask_patiently(run: Run, backend: Backend, span: str, ask: Ask) -> Reply:
     """Ask, and ask again where that can help; what an attempt wrote that is not used is discarded.
+    An endpoint that is gone is waited for.
 
     A reply whose calls cannot be made is written once more; the second is taken as it is.
     """
     repaired = not ask.may_call
-    for attempt in count(1):
+    attempt = returns = 0
+    while True:
+        attempt += 1
         try:
             reply = await ask_model(run, backend, span, ask)
             if run.redirected is not None:
@@ -34,11 +37,16 @@ async def ask_patiently(run: Run, backend: Backend, span: str, ask: Ask) -> Repl
             ask, repaired = _repairing(run, span, ask, faults), True
         except SelenographError as error:
             wait = run.patience.wait(attempt, error)
-            if wait is None:
+            if wait is not None:
+                run.emit(ev.Retrying(attempt, wait, error.code, error.message), span)
+                await rest(wait)
+                continue
+            if not run.patience.helps(error) or returns == run.patience.returns:
                 raise
-            run.emit(ev.Retrying(attempt, wait, error.code, error.message), span)
-            await asyncio.sleep(wait)
-    raise AssertionError("count never ends")
+            by = await wait_for_endpoint(run, backend, span, error)
+            # Whom a person has tried in vain is not tried five times more before the wait goes on.
+            attempt = 0 if by == "endpoint" else run.patience.attempts - 1
+            returns += by == "endpoint"
 
 
 def _repairing(run: Run, span: str, ask: Ask, faults: tuple[Fault, ...]) -> Ask:

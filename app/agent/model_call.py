@@ -72,7 +72,7 @@ async def ask_model(run: Run, backend: base.Backend, span: str, ask: Ask) -> Rep
     request = base.ModelRequest(
         messages=messages,
         tools=run.specs() if ask.tools else (),
-        model=settings.model,
+        model=settings.model or traits.model,
         sampling=base.Sampling(
             settings.temperature if ask.temperature is None else ask.temperature,
             settings.top_p,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -37,14 +38,19 @@ class Gate:
         self.asked = False
         self._go.set()
 
-    async def hold(self) -> None:
-        """Until :meth:`open`."""
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        """While the block runs."""
         self._go.clear()
         self.paused = True
         try:
-            await self._go.wait()
+            yield
         finally:
             self.paused = False
+
+    async def opened(self) -> None:
+        """Until :meth:`open`."""
+        await self._go.wait()
 
 
 async def before_step(run: Run) -> None:
@@ -105,5 +111,5 @@ async def _pause(run: Run, where: ev.PausePlace, why: str) -> None:
     run.gate.asked = run.gate.stepping = False
     run.gate.why = ""
     run.emit(ev.Paused(where, why), run.span)
-    with run.meter.paused():
-        await run.gate.hold()
+    with run.meter.paused(), run.gate.closed():
+        await run.gate.opened()

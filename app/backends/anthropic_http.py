@@ -127,6 +127,9 @@ class AnthropicBackend:
         """None: the protocol counts whole requests only."""
         return None
 
+    async def probe(self) -> None:
+        await wire.probe(self._client, self._name, ours=False)
+
     async def close(self) -> None:
         await self._client.aclose()
 

@@ -47,6 +47,8 @@ class Traits:
     """It keeps to `ModelRequest.forbidden` and to `ModelRequest.may_call`."""
     context: int = 0
     prices: Prices = Prices()
+    model: str = ""
+    """What is asked for where a run names no model."""
     marks: bool = True
     """It can be told by marks around a text that this is data; the embedded model learnt results
     without them."""
@@ -169,6 +171,11 @@ class Backend(Protocol):
 
     async def count(self, texts: Sequence[str]) -> tuple[int, ...] | None:
         """Tokens of each text; None where the endpoint does not tell. Raises nothing."""
+
+    async def probe(self) -> None:
+        """Find out whether anybody answers, by something small. Returns at any answer that asking
+        again would not change, a refusal too; raises a retryable error where there is none.
+        """
 
     async def close(self) -> None:
         """Free connections."""

@@ -148,6 +148,9 @@ class OpenAIBackend:
         except (SelenographError, msgspec.DecodeError):
             return None
 
+    async def probe(self) -> None:
+        await wire.probe(self._client, self._name, ours=self._ours)
+
     async def close(self) -> None:
         await self._client.aclose()
 

@@ -45,6 +45,9 @@ class ScriptedBackend:
         self._name = name
         self.requests: list[base.ModelRequest] = []
         self.closed = False
+        self.away: SelenographError | None = None
+        """Raised by a probe."""
+        self.probes = 0
         self.cut = 0
         """How many streams were closed, or failed, before they finished."""
 
@@ -87,6 +90,11 @@ class ScriptedBackend:
 
     async def count(self, texts: Sequence[str]) -> tuple[int, ...] | None:
         return tuple(len(text.split()) for text in texts)
+
+    async def probe(self) -> None:
+        self.probes += 1
+        if self.away is not None:
+            raise self.away
 
     async def close(self) -> None:
         self.closed = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ STREAM_LIMIT = 512 << 20
 """Bytes of one reply."""
 QUIET_SECONDS = 900.0
 """How long an endpoint may send nothing, or nothing but signs of life."""
+PROBE_SECONDS = 10.0
+"""How long an endpoint may take to show that it is there."""
 _ERROR_LIMIT = 1 << 20
 _MOST_TOKENS = 1 << 40
 _OURS_TO_MEND = {
@@ -37,6 +40,17 @@ _OURS_TO_MEND = {
     "request_too_large",
 }
 """Kinds of errors that both common protocols name and that asking again does not help."""
+
+_HINTS = {
+    400: "check the model's name and what the endpoint can do",
+    401: "check the key of this endpoint",
+    402: "the account of this endpoint has to be paid for",
+    403: "check the key of this endpoint, and what it allows",
+    404: "check the address and the model's name of this endpoint",
+    405: "check the address and the form of this endpoint",
+    429: "it has had enough for now; wait, or ask less at once",
+}
+"""What a person can do about an error by its status."""
 
 _KINDS: dict[str, type[SelenographError]] = {
     cls.kind: cls for cls in (CheckpointError, ResourceError, RequestError, EngineLost)
@@ -79,7 +93,7 @@ def typed(where: str, *, ours: bool) -> Iterator[None]:
     try:
         yield
     except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL) as error:
-        what = str(error) or type(error).__name__
+        what, hint = _of_transport(error)
         if ours:
             raise EngineLost(
                 "engine_lost",
@@ -87,9 +101,23 @@ def typed(where: str, *, ours: bool) -> Iterator[None]:
                 "restart the engine, then resume",
                 retryable=True,
             ) from error
-        raise BackendError(
-            "unreachable", f"{where}: {what}", "check the address and the network", retryable=True
-        ) from error
+        raise BackendError("unreachable", f"{where}: {what}", hint, retryable=True) from error
+
+
+def _of_transport(error: BaseException) -> tuple[str, str]:
+    """What went wrong on the way, as the system says it beneath the client's errors, and a hint."""
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, ConnectionRefusedError):
+            return "connection refused", "start the server there, or check the address"
+        if isinstance(below, socket.gaierror):
+            return "the host's name is not known", "check the address, and this machine's network"
+        if isinstance(below, OSError) and below.strerror:
+            return below.strerror.lower(), "check the address and the network"
+        below = below.__cause__ or below.__context__
+    if isinstance(error, httpx2.TimeoutException):
+        return f"no answer in time ({type(error).__name__})", "check the address and the network"
+    return str(error) or type(error).__name__, "check the address and the network"
 
 
 async def check(response: httpx2.Response, where: str, *, ours: bool) -> None:
@@ -104,6 +132,17 @@ async def check(response: httpx2.Response, where: str, *, ours: bool) -> None:
     error = error_of(bytes(body), response.status_code, where, ours=ours)
     error.retry_after = _seconds(response.headers.get("retry-after", ""))
     raise error
+
+
+async def probe(http: httpx2.AsyncClient, where: str, *, ours: bool) -> None:
+    """As :meth:`app.backends.base.Backend.probe`; by the list of models, which is not read."""
+    try:
+        with typed(where, ours=ours):
+            async with http.stream("GET", "models", timeout=PROBE_SECONDS) as response:
+                await check(response, where, ours=ours)
+    except SelenographError as error:
+        if error.retryable:
+            raise
 
 
 def _seconds(text: str) -> float | None:
@@ -133,7 +172,7 @@ def error_of(body: bytes, status: int, where: str, *, ours: bool) -> Selenograph
             return Aborted(message)
         kind = _KINDS.get(found.type or "", BackendError)
         return kind(code, message, found.hint, retryable=found.retryable)
-    hint = "check the key of this endpoint" if status in (401, 403) else found.hint
+    hint = found.hint or _HINTS.get(status, "")
     retryable = status in (0, 408, 409, 425, 429) or status >= 500
     retryable = retryable and not (status == 0 and found.type in _OURS_TO_MEND)
     return BackendError(code, f"{where}: {message}", hint, retryable=retryable)

@@ -6,6 +6,7 @@ object in the next state, so a view can compare by identity.
 
 from app.state.folding import fold, fold_all
 from app.state.values import (
+    Away,
     ContextChange,
     ConversationState,
     ModelCall,
@@ -22,6 +23,7 @@ from app.state.values import (
 )
 
 __all__ = [
+    "Away",
     "ContextChange",
     "ConversationState",
     "ModelCall",

@@ -12,6 +12,7 @@ from app import events as ev
 from app.events import Event
 from app.remarks import remark
 from app.state.values import (
+    Away,
     ContextChange,
     ConversationState,
     ModelCall,
@@ -132,6 +133,7 @@ def _(body: ev.LaneEnd, state: ConversationState, event: Event) -> ConversationS
             answer=body.answer,
             ended=event.at,
             paused=None,
+            away=None,
             pausing=False,
             lane_end=body,
         ),
@@ -154,6 +156,7 @@ def _(body: ev.TurnEnd, state: ConversationState, event: Event) -> ConversationS
             answer=body.answer,
             ended=event.at,
             paused=None,
+            away=None,
             pausing=False,
         ),
     )
@@ -187,7 +190,7 @@ def _(body: ev.Paused, state: ConversationState, event: Event) -> ConversationSt
 
 @_apply.register
 def _(body: ev.Continued, state: ConversationState, event: Event) -> ConversationState:
-    return _with_turn(state, event.run, lambda t: replace(t, paused=None, pausing=False))
+    return _with_turn(state, event.run, lambda t: replace(t, paused=None, away=None, pausing=False))
 
 
 @_apply.register
@@ -235,7 +238,7 @@ def _(body: ev.ReasoningEdited, state: ConversationState, event: Event) -> Conve
     def edit(step: Step) -> Step:
         if step.call is not None and step.call.ended:
             return replace(step, reasoning=body.text)
-        return replace(step, parts=tuple(replace(p, discarded=True) for p in step.parts))
+        return _without_parts(step)
 
     return _with_step(state, event, edit)
 
@@ -342,10 +345,32 @@ def _(body: ev.FormatProblemSeen, state: ConversationState, event: Event) -> Con
 @_apply.register(ev.RepairAsked)
 @_apply.register(ev.Retrying)
 def _(body: object, state: ConversationState, event: Event) -> ConversationState:
-    def discard(step: Step) -> Step:
-        return replace(step, parts=tuple(replace(p, discarded=True) for p in step.parts))
+    return _with_step(state, event, _without_parts)
 
-    return _with_step(state, event, discard)
+
+@_apply.register
+def _(body: ev.EndpointLost, state: ConversationState, event: Event) -> ConversationState:
+    state = _with_step(state, event, _without_parts)
+    paused = ev.Paused("endpoint", body.message)
+    away = Away(event.at, body)
+    return _with_turn(state, event.run, lambda t: replace(t, paused=paused, away=away))
+
+
+@_apply.register
+def _(body: ev.EndpointLooked, state: ConversationState, event: Event) -> ConversationState:
+    # Never stored: shown only while the run waits, and gone when it does not.
+    def look(turn: Turn) -> Turn:
+        if turn.away is None:
+            return turn
+        again = replace(turn.away, looks=body.looks, next_look=event.at + body.wait)
+        return replace(turn, away=again)
+
+    return _with_turn(state, event.run, look)
+
+
+@_apply.register
+def _(body: ev.EndpointBack, state: ConversationState, event: Event) -> ConversationState:
+    return _with_turn(state, event.run, lambda t: replace(t, paused=None, away=None))
 
 
 @_apply.register
@@ -512,6 +537,11 @@ def _(body: ev.Interrupted, state: ConversationState, event: Event) -> Conversat
 @_apply.register
 def _(body: ev.Failed, state: ConversationState, event: Event) -> ConversationState:
     return _with_turn(state, event.run, lambda t: replace(t, failure=body))
+
+
+def _without_parts(step: Step) -> Step:
+    """What its model wrote is not read again."""
+    return replace(step, parts=tuple(replace(p, discarded=True) for p in step.parts))
 
 
 def _resumed(turn: Turn, at: float) -> Turn:

@@ -157,6 +157,18 @@ class ContextChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Away:
+    """An endpoint that a run waits for. ``next_look`` is when it is looked for again (Unix seconds,
+    0: not known), after ``looks`` times in vain.
+    """
+
+    since: float
+    lost: ev.EndpointLost
+    looks: int = 0
+    next_look: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """A user message and the run that answers it; or one lane of such a run, in ``lanes``."""
 
@@ -178,6 +190,8 @@ class Turn:
     remarks: tuple[Remark, ...] = ()
     """What belongs to no step."""
     paused: ev.Paused | None = None
+    away: Away | None = None
+    """The endpoint for whose sake it is paused."""
     pausing: bool = False
     """A person asked for a pause, and it has not come to a place where it can."""
     queued: tuple[ev.MessageQueued, ...] = ()

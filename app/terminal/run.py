@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import queue
+import select
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -33,6 +34,8 @@ _STATUS_CODES: dict[ev.TurnStatus, int] = {
     "stopped": STOPPED,
     "budget": STOPPED,
 }
+
+_KEY_SECONDS = 0.2
 
 
 class RunSummary(msgspec.Struct, frozen=True, tag_field="type", tag="run_summary"):
@@ -156,12 +159,18 @@ def _follow(
     printer: Printer,
     watched: bool,
 ) -> None:
+    waiting: set[str] = set()
     while True:
-        event = events.get()
+        event = _next(events, core, conversation, waiting if watched else set())
         if event.conversation != conversation:
             continue
         printer.event(event)
         body = event.body
+        if isinstance(body, ev.EndpointLost):
+            printer.note("  Enter: try it now; Ctrl-C: stop" if watched else "  Ctrl-C: stop")
+            waiting.add(event.run)
+        elif not isinstance(body, ev.EndpointLooked):
+            waiting.discard(event.run)
         if isinstance(body, ev.TurnEnd) and body.turn == turn:
             return
         if watched and isinstance(body, ev.ApprovalAsked):
@@ -169,6 +178,21 @@ def _follow(
             # Lanes number their calls alike; theirs are named by lane and call.
             call = body.call if event.run == turn else f"{event.run}/{body.call}"
             core.decide(conversation, call, decision, reason).result()
+
+
+def _next(
+    events: queue.SimpleQueue[Event], core: Core, conversation: str, waiting: set[str]
+) -> Event:
+    """The next event; while a run waits for its endpoint, Enter has it tried at once."""
+    while waiting:
+        with contextlib.suppress(queue.Empty):
+            return events.get(timeout=_KEY_SECONDS)
+        if select.select([sys.stdin], [], [], 0)[0]:
+            if not sys.stdin.readline():
+                break
+            with contextlib.suppress(RequestError):  # it went on meanwhile
+                core.proceed(conversation).result()
+    return events.get()
 
 
 def _drain(events: queue.SimpleQueue[Event], conversation: str, printer: Printer) -> None:
@@ -267,7 +291,7 @@ def tool_names(text: str) -> tuple[str, ...]:
     return names
 
 
-@contextmanager
+@contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """SIGTERM ends the run as Ctrl-C does."""
 

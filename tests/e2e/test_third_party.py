@@ -154,6 +154,9 @@ class Both:
     async def count(self, texts: object) -> None:
         return None
 
+    async def probe(self) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from app import events as ev
+from app.agent.patience import Patience
 from app.backends.base import ModelRequest
 from app.backends.scripted import Reply, ScriptedBackend
 from app.core import Core
@@ -32,9 +33,10 @@ class Stage:
         app: QApplication,
         model: Callable[[ModelRequest], Reply],
         run: ev.RunSettings,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
         self.model = ScriptedBackend(model)
-        self.core = Core(Paths.under(folder), Settings(run=run), self.model)
+        self.core = Core(Paths.under(folder), Settings(run=run), self.model, patience)
         self.core.start()
         self.bridge = Bridge(self.core)
         self.window = MainWindow(self.bridge, ThemeSource(app, "light"))

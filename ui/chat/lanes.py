@@ -54,7 +54,7 @@ def words_of(lane: Turn, turn: Turn) -> LaneWords:
 def _running(lane: Turn) -> tuple[str, str, str]:
     step = lane.steps[-1] if lane.steps else None
     if lane.paused is not None:
-        return "paused", "warn", lane.paused.reason
+        return "paused" if lane.away is None else "waits", "warn", lane.paused.reason
     if step is None:
         return "begins", "faint", ""
     open_part = next((p for p in reversed(step.parts) if p.open), None)

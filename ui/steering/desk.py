@@ -78,7 +78,9 @@ class SteeringDesk(QObject):
             return
         held = bool(status.held)
         pause = self._actions["pauseRun"]
-        pause.setText(self.tr("Continue") if held else self.tr("Pause"))
+        away = held and status.held[0].turn.away is not None
+        text = self.tr("Continue") if held else self.tr("Pause")
+        pause.setText(self.tr("Try now") if away else text)
         tip = self.tr("Go on (F8)") if held else self.tr("Pause at the next place (F8)")
         pause.setToolTip(tip)
         pause.setEnabled(status.running and not status.pausing)

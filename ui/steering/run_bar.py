@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
+import time
+
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QVBoxLayout, QWidget
 
@@ -17,6 +19,7 @@ from ui.theme import Theme, current
 _PLAN_HEIGHT = 132
 _CHIP = 240
 _NARROW = 480
+_SECOND_MS = 1000
 
 
 class Chip(Card):
@@ -96,13 +99,18 @@ class RunBar(QWidget):
         self._where.setObjectName("heldWhere")
         self._edit = button(self.tr("Edit call…"), "editHeld", "")
         self._edit.clicked.connect(self._edit_held)
-        go = button(self.tr("Continue"), "continueHeld", self.tr("Go on (F8)"), "primary")
-        go.clicked.connect(self.continued)
-        step = button(self.tr("Step"), "stepHeld", self.tr("Go on to the next step (F10)"))
+        self._go = button(self.tr("Continue"), "continueHeld", self.tr("Go on (F8)"), "primary")
+        self._go.clicked.connect(self.continued)
+        self._step = step = button(
+            self.tr("Step"), "stepHeld", self.tr("Go on to the next step (F10)")
+        )
         step.clicked.connect(self.stepped)
         stop = button(self.tr("Stop"), "stopHeld", self.tr("End the run here (Esc)"), "quiet")
         stop.clicked.connect(self.stopped)
-        self._buttons = (self._edit, go, step, stop)
+        self._buttons = (self._edit, self._go, step, stop)
+        self._countdown = QTimer(self)
+        self._countdown.setInterval(_SECOND_MS)
+        self._countdown.timeout.connect(lambda: self._show_held(self._status))
         self._held_line = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._held_line.setSpacing(6)
         self._held_line.addWidget(self._where, 1)
@@ -132,6 +140,9 @@ class RunBar(QWidget):
 
     def _show(self) -> None:
         status = self._status
+        counts = bool(status.held) and status.held[0].turn.away is not None
+        if counts != self._countdown.isActive():
+            self._countdown.start() if counts else self._countdown.stop()
         self._show_plan(status)
         self._show_chips(status.queued)
         self._show_held(status)
@@ -179,11 +190,19 @@ class RunBar(QWidget):
         for widget in self._buttons[1:]:
             widget.setVisible(bool(status.held))
         first = status.held[0] if status.held else None
-        words = self.tr("Pausing at the next place…") if first is None else first.words()
-        if len(status.held) > 1:
-            words = self.tr("{n} lanes are paused: {why}").format(
-                n=len(status.held), why=status.held[0].why.reason
-            )
+        words = self.tr("Pausing at the next place…")
+        if first is not None:
+            words = first.words(time.time())
+            self._show_away(first.turn.away is not None)
+        if first is not None and len(status.held) > 1:
+            text = self.tr("{n} lanes are paused: {why}")
+            name = ""
+            if first.turn.away is not None and all(one.turn.away for one in status.held):
+                text, name = (
+                    self.tr("{n} lanes wait for {name}: {why}"),
+                    first.turn.away.lost.endpoint,
+                )
+            words = text.format(n=len(status.held), name=name, why=first.why.reason)
         pending = first.pending() if first else None
         result = first.result() if first else None
         self._edit.setVisible(bool(pending or result))
@@ -199,6 +218,14 @@ class RunBar(QWidget):
         room = max(self.width() - (0 if narrow else taken) - 40, 60)
         self._where.setText(self._where.fontMetrics().elidedText(words, end, room))
         self._where.setToolTip(words)
+
+    def _show_away(self, away: bool) -> None:
+        """Whether it waits for an endpoint: the buttons say so, and seconds are counted."""
+        self._go.setText(self.tr("Try now") if away else self.tr("Continue"))
+        tip = self.tr("Ask it at once (F8)") if away else self.tr("Go on (F8)")
+        self._go.setToolTip(tip)
+        self._go.setAccessibleName(tip)
+        self._step.setVisible(not away)
 
     def _edit_held(self) -> None:
         held: Held | None = self._status.held[0] if self._status.held else None

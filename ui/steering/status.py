@@ -30,9 +30,14 @@ class Held:
         tools = self.step.tools if self.step and self.why.where == "result" else ()
         return next((t for t in reversed(tools) if t.status is not None), None)
 
-    def words(self) -> str:
-        """For a line."""
+    def words(self, now: float) -> str:
+        """For a line. ``now``: Unix seconds, to count down to the next look for an endpoint."""
         lane = f" (lane {self.turn.number})" if self.turn.number else ""
+        away = self.turn.away
+        if away is not None:
+            left = max(round(away.next_look - now), 0)
+            when = f" · next try in {left} s" if away.next_look else ""
+            return f"Waiting for {away.lost.endpoint}{lane}{when} · {away.lost.message}"
         place = {"step": "before the next step", "call": "before the call", "result": "after it"}
         if self.why.reason == "asked by a person":
             return f"Paused {place[self.why.where]}{lane}"

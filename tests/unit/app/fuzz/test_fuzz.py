@@ -252,6 +252,9 @@ class Parsed:
     async def count(self, texts: Sequence[str]) -> tuple[int, ...] | None:
         return tuple(len(text) // 4 for text in texts)
 
+    async def probe(self) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 
