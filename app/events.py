@@ -314,10 +314,13 @@ class ReasoningEdited(msgspec.Struct, frozen=True, tag="reasoning.edited"):
 
 
 class NoteGiven(msgspec.Struct, frozen=True, tag="note"):
-    """Something the program tells the model before a step's reply; it stays in the history."""
+    """Something the program tells the model before a step's reply; it stays in the history.
+    ``about``: ids of what it speaks of, as changes that were undone, so that it is told once.
+    """
 
     code: str
     text: str
+    about: tuple[str, ...] = ()
 
 
 class BudgetNear(msgspec.Struct, frozen=True, tag="budget.near"):

@@ -17,7 +17,8 @@ async def undo_change(journal: Journal, blobs: Blobs, conversation: str, change:
 
     Raises RequestError ``no_change``, ``undone``, ``changed_since``, ``not_kept``, ``cannot_undo``.
     """
-    for turn in journal.state(conversation).turns:
+    turns = journal.state(conversation).turns
+    for turn in (lane for one in turns for lane in (one, *one.lanes)):
         for step in turn.steps:
             for tool in step.tools:
                 found = next((one for one in tool.changes if one.change == change), None)

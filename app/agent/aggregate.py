@@ -14,6 +14,7 @@ from app.agent.fitting import fit
 from app.agent.model_call import Ask
 from app.agent.run import Run
 from app.agent.tool_call import refuse_calls
+from app.agent.undone import tell_undone
 from app.backends.base import Backend
 from app.errors import EngineLost, SelenographError, StoreError
 from app.state import Turn
@@ -72,6 +73,7 @@ async def _ask(run: Run, backend: Backend, lanes: Sequence[Turn], tools: bool) -
     turn = run.state.turn(run.turn)
     index = len(turn.steps) if turn else 0
     span = run.begin_step(index, "aggregate")
+    tell_undone(run, span)
     most = run.meter.budget.step_tokens or (0 if backend.traits.context else ANSWER_TOKENS)
     ask = Ask(
         tools,

@@ -16,6 +16,7 @@ from app.agent.repeats import Repeats, heated, key_of
 from app.agent.run import Run
 from app.agent.steering import after_reply, after_results, before_step
 from app.agent.tool_call import answer_calls, propose_calls
+from app.agent.undone import tell_undone
 from app.backends.base import Backend
 from app.errors import (
     BackendError,
@@ -128,6 +129,7 @@ class _Steps:
         turn = run.state.turn(run.turn)
         for message in turn.queued if turn else ():
             run.emit(ev.MessageTaken(message.id, message.text), span)
+        tell_undone(run, span)
         for note in self._notes:
             run.emit(note, span)
         self._notes.clear()

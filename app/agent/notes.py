@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app import events as ev
 from app.agent.budget import Share
+from app.state import ToolRun
 
+_BEGIN = "Note from the program, not from the user:"
 _QUOTED = 12_000
 """Characters of cut reasoning that are told again, from its end."""
 
@@ -53,8 +57,25 @@ def conclude(why: str, reasoning: str) -> ev.NoteGiven:
     )
 
 
+def undone(changes: Sequence[tuple[ToolRun, ev.FileChanged]]) -> ev.NoteGiven:
+    """After a person undid changes of files; each with the call that made it."""
+    what = "\n".join(
+        f"- {change.path}, {_before(change)} {tool.call} ({tool.name})" for tool, change in changes
+    )
+    return ev.NoteGiven(
+        "file_restored",
+        f"{_BEGIN} the user undid changes of yours; they do not stand any more. Do not make them "
+        f"again unless the user asks for it, and read a file before you go on from it.\n{what}",
+        tuple(change.change for _, change in changes),
+    )
+
+
+def _before(change: ev.FileChanged) -> str:
+    return "removed again: it had been made by" if change.before is None else "as it was before"
+
+
 def _note(code: str, text: str) -> ev.NoteGiven:
-    return ev.NoteGiven(code, f"Note from the program, not from the user: {text}")
+    return ev.NoteGiven(code, f"{_BEGIN} {text}")
 
 
 def _quote(reasoning: str) -> str:

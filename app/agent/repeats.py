@@ -66,7 +66,7 @@ class Repeats:
         made = cls()
         for step in turn.steps[-WINDOW:]:
             for tool in step.tools:
-                if tool.started and tool.status in ("ok", "error"):
+                if tool.started and tool.status in ("ok", "error") and not tool.undone:
                     result = tool.result.removesuffix(_TOLD)
                     made.ended(key_of(tool.name, tool.arguments), result)
         made.end_step()

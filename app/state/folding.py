@@ -506,7 +506,7 @@ def _(body: ev.FileChanged, state: ConversationState, event: Event) -> Conversat
 
 @_apply.register
 def _(body: ev.FileRestored, state: ConversationState, event: Event) -> ConversationState:
-    """In every branch that has the change: a fork shares its source's steps."""
+    """In every branch and lane that has the change: a fork shares its source's steps."""
 
     def mark(tool: ToolRun) -> ToolRun:
         if all(one.change != body.change for one in tool.changes):
@@ -518,8 +518,9 @@ def _(body: ev.FileRestored, state: ConversationState, event: Event) -> Conversa
         return step if tools == step.tools else replace(step, tools=tools)
 
     def in_turn(turn: Turn) -> Turn:
-        steps = tuple(map(in_step, turn.steps))
-        return turn if steps == turn.steps else replace(turn, steps=steps)
+        steps, lanes = tuple(map(in_step, turn.steps)), tuple(map(in_turn, turn.lanes))
+        same = steps == turn.steps and lanes == turn.lanes
+        return turn if same else replace(turn, steps=steps, lanes=lanes)
 
     return replace(state, turns=tuple(map(in_turn, state.turns)))
 
