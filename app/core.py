@@ -18,7 +18,10 @@ from app.agent.patience import Patience
 from app.backends.base import Backend
 from app.bus import Bus
 from app.conversations import Conversations
-from app.endpoints import Endpoints
+from app.endpoints import trial
+from app.endpoints.config import Endpoint
+from app.endpoints.serving import Endpoints
+from app.endpoints.trial import Listing, Trial
 from app.engines.view import EngineView
 from app.errors import RequestError, StoreError
 from app.events import Event
@@ -77,7 +80,7 @@ class Core:
         self._started: Future[None] = Future()
         self._ready = False
         self._pending: set[Future[Any]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[Future[Any], asyncio.Task[None]] = {}
         self._thread: threading.Thread | None = None
         self._surveyor = Surveyor()
         self._loop: asyncio.AbstractEventLoop
@@ -360,6 +363,27 @@ class Core:
         """Bring back what a file was before a call changed it; refused if it changed since."""
         return self._await(lambda: undo_change(self._journal, self.blobs, conversation, change))
 
+    # -- endpoints ----------------------------------------------------------------------------
+
+    def list_models(self, endpoint: Endpoint) -> Future[Listing]:
+        """What an endpoint says it has; the settings need not know it."""
+        return self._await(lambda: trial.list_models(endpoint))
+
+    def try_model(self, endpoint: Endpoint) -> Future[Trial]:
+        """A small request with a tool; it may cost something."""
+        return self._await(lambda: trial.try_model(endpoint))
+
+    def cancel(self, future: Future[Any]) -> None:
+        """Break off what is behind a future of this core; it ends as RequestError ``cancelled``.
+        Only for what leaves nothing half done.
+        """
+        self._do(lambda: self._cancel(future))
+
+    def _cancel(self, future: Future[Any]) -> None:
+        task = self._tasks.get(future)
+        if task is not None:
+            task.cancel()
+
     # -- servers of tools -----------------------------------------------------------------------
 
     def servers(self) -> Future[tuple[tuple[ServerView, ...], str]]:
@@ -412,6 +436,9 @@ class Core:
         async def call() -> None:
             try:
                 result = await work()
+            except asyncio.CancelledError:
+                _refuse(future, RequestError("cancelled", "it was cancelled"))
+                raise
             except Exception as error:
                 future.set_exception(error)
             else:
@@ -420,8 +447,8 @@ class Core:
         def begin() -> None:
             if future.set_running_or_notify_cancel():
                 task = asyncio.create_task(call())
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._tasks[future] = task
+                task.add_done_callback(lambda _: self._tasks.pop(future))
 
         self._hand_over(begin, future)
         return future
@@ -437,6 +464,6 @@ class Core:
             _refuse(future)
 
 
-def _refuse(future: Future[Any]) -> None:
+def _refuse(future: Future[Any], why: RequestError | None = None) -> None:
     if not future.done():
-        future.set_exception(RequestError("closed", "the core is not running"))
+        future.set_exception(why or RequestError("closed", "the core is not running"))

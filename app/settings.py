@@ -10,36 +10,13 @@ from typing import Literal
 
 import msgspec
 
+from app.endpoints.config import Endpoint
 from app.events import RunSettings
 from app.guard.rules import DEFAULT, GuardRule
 from app.mcp.config import McpServer
 from app.notices import Notice
 from app.paths import folder_error
 from app.trust.policy import Rule
-
-
-class Endpoint(msgspec.Struct, frozen=True):
-    """A remote endpoint; ``id`` is what ``RunSettings.backend`` names."""
-
-    id: str
-    base_url: str
-    name: str = ""
-    model: str = ""
-    key: str = ""
-    """The file is readable by its owner alone."""
-    context: int = 0
-    """Tokens that its model's context holds; 0: not known."""
-    price_prompt: float = 0.0
-    """Per million tokens, as the other two; 0: free, or nobody counts."""
-    price_completion: float = 0.0
-    price_cached: float | None = None
-    """Of prompt tokens that were in the endpoint's cache; None: as the others."""
-    form: Literal["openai", "anthropic"] = "openai"
-    """The protocol: OpenAI's chat completions or Anthropic's messages."""
-    thinking: Literal["budget", "adaptive", "off"] = "budget"
-    """Anthropic's form: how thinking is asked for; newer models want ``adaptive``."""
-    max_tokens: int = 0
-    """Anthropic's form: tokens of a reply that a run leaves open; 0: 32,000."""
 
 
 class Collection(msgspec.Struct, frozen=True):

@@ -40,6 +40,9 @@ class Wavering:
     def __init__(self, replies: Sequence[bytes | int]) -> None:
         self.replies = list(replies)
         self.asked: list[dict[str, Any]] = []
+        self.models: bytes | int = b'{"object": "list", "data": [{"id": "m"}]}'
+        """What it answers when it is asked for them."""
+        self.heads: list[dict[str, str]] = []
         self.probes = 0
         self.port = 0
         self._server: _Server | None = None
@@ -89,9 +92,14 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        self.server.owner.probes += 1
-        self._head(200, "application/json")
-        self.wfile.write(b'{"object": "list", "data": [{"id": "m"}]}')
+        owner = self.server.owner
+        owner.probes += 1
+        owner.heads.append(dict(self.headers))
+        if isinstance(owner.models, int):
+            self._refuse(owner.models)
+        else:
+            self._head(200, "application/json")
+            self.wfile.write(owner.models)
 
     def do_POST(self) -> None:
         owner = self.server.owner
@@ -99,8 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         owner.asked.append(json.loads(self.rfile.read(length)))
         reply = owner.next_reply()
         if isinstance(reply, int):
-            self._head(reply, "application/json")
-            self.wfile.write(b'{"error": {"message": "it says no"}}')
+            self._refuse(reply)
             return
         self._head(200, "text/event-stream")
         self.wfile.write(reply)
@@ -109,6 +116,12 @@ class _Handler(BaseHTTPRequestHandler):
             owner.left()
             with contextlib.suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _refuse(self, status: int) -> None:
+        """In words that repeat the key."""
+        self._head(status, "application/json")
+        message = f"it says no to {self.headers.get('Authorization', 'nobody')}"
+        self.wfile.write(json.dumps({"error": {"message": message}}).encode())
 
     def _head(self, status: int, kind: str) -> None:
         self.send_response(status)

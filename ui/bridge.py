@@ -113,8 +113,16 @@ class Bridge(QObject):
         """Ask for the summaries anew."""
         self.then(self.core.conversations(), self.list_changed.emit)
 
-    def then(self, future: Future[Result], work: Callable[[Result], Any] | None = None) -> None:
-        """Do `work` with the result on the Qt thread; a failure goes to ``failed``."""
+    def then(
+        self,
+        future: Future[Result],
+        work: Callable[[Result], Any] | None = None,
+        failed: Callable[[Exception], Any] | None = None,
+    ) -> None:
+        """Do `work` with the result on the Qt thread; a failure goes to `failed`, else to the
+        signal of that name.
+        """
+        fail = failed or self.failed.emit
 
         def done(finished: Future[Result]) -> None:
             if finished.cancelled():
@@ -125,7 +133,7 @@ class Bridge(QObject):
                     result = finished.result()
                     self._put(_Call(lambda: work(result)))
             elif isinstance(error, Exception):
-                self._put(_Call(lambda: self.failed.emit(error)))
+                self._put(_Call(lambda: fail(error)))
 
         future.add_done_callback(done)
 

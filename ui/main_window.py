@@ -407,7 +407,7 @@ class MainWindow(QMainWindow):
 
     def _show_endpoint(self, run: RunSettings) -> None:
         """Tell the engine panel when another endpoint answers."""
-        names = {e.id: e.name or e.base_url for e in self._core.settings.endpoints}
+        names = {e.id: e.title for e in self._core.settings.endpoints}
         self.engine.set_elsewhere(names.get(run.backend, ""))
 
     def _show_list(self, summaries: tuple[ConversationSummary, ...]) -> None:

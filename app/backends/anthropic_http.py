@@ -90,6 +90,7 @@ class AnthropicBackend:
     ) -> None:
         """``longest``: tokens of a reply where the run says nothing; 0: ``LONGEST_REPLY``."""
         self._name = name
+        self._key = key
         self._thinking: Thinking = thinking
         self._longest = longest or LONGEST_REPLY
         self.traits = base.Traits()
@@ -106,7 +107,7 @@ class AnthropicBackend:
         reader = _Reader(self._name, self._origin)
         signs = wire.Signs()
         body = msgspec.json.encode(self._body(request))
-        with wire.typed(self._name, ours=False):
+        with wire.typed(self._name, ours=False, key=self._key):
             async with self._client.stream(
                 "POST",
                 "messages",
@@ -128,7 +129,10 @@ class AnthropicBackend:
         return None
 
     async def probe(self) -> None:
-        await wire.probe(self._client, self._name, ours=False)
+        await wire.probe(self._client, self._name, ours=False, key=self._key)
+
+    async def models(self) -> tuple[str, ...]:
+        return await wire.models(self._client, self._name, self._key, "models?limit=1000")
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -179,3 +179,10 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Free connections."""
+
+
+class Listed(Backend, Protocol):
+    """An endpoint that can say which models it has."""
+
+    async def models(self) -> tuple[str, ...]:
+        """Their names, as requests name them. Raises BackendError."""

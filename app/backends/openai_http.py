@@ -102,6 +102,7 @@ class OpenAIBackend:
 
     def __init__(self, base_url: str, token: str, name: str, ours: bool) -> None:
         self._name = name
+        self._key = token
         self._ours = ours
         self.traits = base.Traits(closes_reasoning=ours, forbids_calls=ours)
         self._root = base_url.rstrip("/").removesuffix("/v1")
@@ -115,7 +116,7 @@ class OpenAIBackend:
         reader = Reader(self._name, self._ours)
         signs = None if self._ours else wire.Signs()
         body = msgspec.json.encode(_body(request, self._ours))
-        with wire.typed(self._name, ours=self._ours):
+        with wire.typed(self._name, ours=self._ours, key=self._key):
             async with self._client.stream(
                 "POST",
                 "chat/completions",
@@ -149,7 +150,10 @@ class OpenAIBackend:
             return None
 
     async def probe(self) -> None:
-        await wire.probe(self._client, self._name, ours=self._ours)
+        await wire.probe(self._client, self._name, ours=self._ours, key=self._key)
+
+    async def models(self) -> tuple[str, ...]:
+        return await wire.models(self._client, self._name, self._key)
 
     async def close(self) -> None:
         await self._client.aclose()

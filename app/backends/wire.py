@@ -30,6 +30,8 @@ QUIET_SECONDS = 900.0
 PROBE_SECONDS = 10.0
 """How long an endpoint may take to show that it is there."""
 _ERROR_LIMIT = 1 << 20
+_SHORTEST_KEY = 6
+"""Characters; less is in words, too."""
 _MOST_TOKENS = 1 << 40
 _OURS_TO_MEND = {
     "authentication_error",
@@ -71,6 +73,14 @@ class _ErrorReply(msgspec.Struct, frozen=True):
     error: _Error | str
 
 
+class _Model(msgspec.Struct, frozen=True):
+    id: str = ""
+
+
+class _Models(msgspec.Struct, frozen=True):
+    data: tuple[_Model, ...]
+
+
 def client(
     base_url: str, token: str, *, ours: bool, headers: Mapping[str, str] | None = None
 ) -> httpx2.AsyncClient:
@@ -88,10 +98,17 @@ def client(
 
 
 @contextmanager
-def typed(where: str, *, ours: bool) -> Iterator[None]:
-    """Transport errors inside the block become EngineLost or BackendError."""
+def typed(where: str, *, ours: bool, key: str = "") -> Iterator[None]:
+    """Transport errors inside the block become EngineLost or BackendError. ``key``: is in no
+    message, even where the other side repeats it.
+    """
     try:
         yield
+    except SelenographError as error:
+        if len(key) >= _SHORTEST_KEY and key in error.message:
+            error.message = error.message.replace(key, "[key]")
+            error.args = (error.message,)
+        raise
     except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL) as error:
         what, hint = _of_transport(error)
         if ours:
@@ -134,15 +151,35 @@ async def check(response: httpx2.Response, where: str, *, ours: bool) -> None:
     raise error
 
 
-async def probe(http: httpx2.AsyncClient, where: str, *, ours: bool) -> None:
+async def probe(http: httpx2.AsyncClient, where: str, *, ours: bool, key: str = "") -> None:
     """As :meth:`app.backends.base.Backend.probe`; by the list of models, which is not read."""
     try:
-        with typed(where, ours=ours):
+        with typed(where, ours=ours, key=key):
             async with http.stream("GET", "models", timeout=PROBE_SECONDS) as response:
                 await check(response, where, ours=ours)
     except SelenographError as error:
         if error.retryable:
             raise
+
+
+async def models(
+    http: httpx2.AsyncClient, where: str, key: str, path: str = "models"
+) -> tuple[str, ...]:
+    """The ids of the list that both protocols have. Raises BackendError."""
+    with typed(where, ours=False, key=key):
+        async with http.stream("GET", path, timeout=PROBE_SECONDS) as response:
+            await check(response, where, ours=False)
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > EVENT_LIMIT:
+                    raise BackendError("reply_too_long", f"{where}: its list of models has no end")
+    try:
+        found = msgspec.json.decode(bytes(body), type=_Models).data
+    except ValueError as error:
+        hint = "check the address: an API's often ends in /v1"
+        raise BackendError("bad_models", f"{where}: no list of models: {error}", hint) from None
+    return tuple(dict.fromkeys(one.id for one in found if one.id))
 
 
 def _seconds(text: str) -> float | None:

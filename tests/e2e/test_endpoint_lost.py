@@ -17,8 +17,9 @@ import pytest
 from app import events as ev
 from app.agent.patience import Patience
 from app.core import Core
+from app.endpoints.config import Endpoint
 from app.paths import Paths
-from app.settings import Endpoint, Settings, save_settings
+from app.settings import Settings, save_settings
 from app.terminal.printer import TextPrinter
 from app.terminal.run import _follow
 from tests.wavering import HALF, Wavering, calls, says

@@ -18,8 +18,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from app.endpoints.config import Endpoint
 from app.events import Effort, RunSettings
-from app.settings import Endpoint
 from ui.chat.row_base import label
 from ui.theme import current
 
@@ -93,7 +93,7 @@ class RerunDialog(QDialog):
         self._settings, self._run = settings, run
         self.backend = self._box("rerunBackend", [(self.tr("Own engine"), "local")])
         for endpoint in endpoints:
-            self.backend.addItem(endpoint.name or endpoint.base_url, endpoint.id)
+            self.backend.addItem(endpoint.title, endpoint.id)
         self.backend.setCurrentIndex(max(self.backend.findData(settings.backend), 0))
         self.model = self._line("rerunModel", settings.model, self.tr("the endpoint's own"))
         efforts = [(value.capitalize(), value) for value in get_args(Effort)]

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from app.endpoints.config import Endpoint
 from app.errors import StoreError
 from app.paths import Paths
-from app.settings import Endpoint, Settings, load_settings, save_settings
+from app.settings import Settings, load_settings, save_settings
 from app.trust.policy import Rule
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from app.backends.anthropic_http import AnthropicBackend
 from app.backends.base import Backend, Prices, Traits
 from app.backends.openai_http import OpenAIBackend
+from app.endpoints.config import Endpoint
 from app.engines.models import default_model
 from app.engines.supervisor import Supervisor
 from app.engines.view import EngineView
 from app.errors import ConfigError, EngineLost, SelenographError
 from app.events import RunSettings
 from app.paths import Paths
-from app.settings import Endpoint, Settings
+from app.settings import Settings
 from engine.protocol import ExpertReport, HeatWindow, SnapshotOptions
 
 _RESTART = "restart the engine, then resume"
@@ -143,20 +144,20 @@ class Endpoints:
 
     def _other(self, endpoint: Endpoint) -> Backend:
         if endpoint not in self._others:
-            self._others[endpoint] = _backend_of(endpoint)
+            self._others[endpoint] = backend_of(endpoint)
         return self._others[endpoint]
 
 
-def _backend_of(endpoint: Endpoint) -> OpenAIBackend | AnthropicBackend:
-    """Speaks the endpoint's protocol."""
-    name = endpoint.name or endpoint.base_url
+def backend_of(endpoint: Endpoint) -> OpenAIBackend | AnthropicBackend:
+    """Speaks the endpoint's protocol. Raises ConfigError ``no_key``."""
+    name, key = endpoint.title, endpoint.secret()
     made: OpenAIBackend | AnthropicBackend
     if endpoint.form == "anthropic":
         made = AnthropicBackend(
-            endpoint.base_url, endpoint.key, name, endpoint.thinking, endpoint.max_tokens
+            endpoint.base_url, key, name, endpoint.thinking, endpoint.max_tokens
         )
     else:
-        made = OpenAIBackend(endpoint.base_url, endpoint.key, name, False)
+        made = OpenAIBackend(endpoint.base_url, key, name, False)
     prices = Prices(endpoint.price_prompt, endpoint.price_completion, endpoint.price_cached)
     made.traits = Traits(context=endpoint.context, prices=prices, model=endpoint.model)
     return made

@@ -1,0 +1,1 @@
+"""Model endpoints of the settings: what they are, how they are tried, which one serves a run."""
