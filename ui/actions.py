@@ -27,6 +27,7 @@ ACTIONS = (
     ActionSpec("renameConversation", "Conversation", "Rename…", "F2"),
     ActionSpec("deleteConversation", "Conversation", "Delete", "Ctrl+Shift+D", "Can be undone"),
     ActionSpec("openFolder", "Conversation", "Choose folder for file tools…", "Ctrl+O"),
+    ActionSpec("settings", "Conversation", "Settings…", "Ctrl+,", "Endpoints, guards"),
     ActionSpec("quit", "Conversation", "Quit", "Ctrl+Q"),
     ActionSpec("stop", "Run", "Stop now", "Esc"),
     ActionSpec("stopAfterStep", "Run", "Stop after this step", "Shift+Esc"),

@@ -43,6 +43,7 @@ from ui.docks import Docks
 from ui.engine_panel.panel import EnginePanel
 from ui.forms import FormDesk
 from ui.servers import ServersDialog
+from ui.settings.window import SettingsDialog
 from ui.sidebar.conversation_list import ConversationList
 from ui.status_line import StatusLine
 from ui.steering.desk import SteeringDesk
@@ -163,6 +164,7 @@ class MainWindow(QMainWindow):
             "deleteConversation": self.delete_conversation,
             "openFolder": self._ask_folder,
             "quit": self.background.leave,
+            "settings": self._open_settings,
             "servers": self._open_servers,
             "keepOnClose": self._choose_on_close,
             "notify": lambda: self._save_settings(notify=self._actions["notify"].isChecked()),
@@ -334,6 +336,17 @@ class MainWindow(QMainWindow):
         self._themes.choose(choice)
         self._save_settings(theme=choice)
 
+    def _open_settings(self) -> None:
+        dialog = SettingsDialog(self.bridge, self)
+        dialog.changed.connect(self._keep_settings)
+        dialog.endpoint_used.connect(self.composer.set_endpoint)
+        dialog.finished.connect(lambda _: dialog.deleteLater())
+        dialog.open()
+
+    def _keep_settings(self, values: dict[str, object]) -> None:
+        self._save_settings(**values)
+        self._show_endpoint(self._core.settings.run)
+
     def _open_servers(self) -> None:
         dialog = self.findChild(ServersDialog)
         if dialog is None:
@@ -409,6 +422,7 @@ class MainWindow(QMainWindow):
         """Tell the engine panel when another endpoint answers."""
         names = {e.id: e.title for e in self._core.settings.endpoints}
         self.engine.set_elsewhere(names.get(run.backend, ""))
+        self.status.set_elsewhere(names.get(run.backend, ""))
 
     def _show_list(self, summaries: tuple[ConversationSummary, ...]) -> None:
         self._summaries = summaries

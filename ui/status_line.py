@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QProgressBar, QStatusBar, QWidget
 
 from app.engines.view import EngineView
@@ -40,6 +40,7 @@ class StatusLine(QStatusBar):
             self.addPermanentWidget(widget)
         self.setContentsMargins(12, 0, 12, 0)
         self._view = EngineView()
+        self._elsewhere = ""
         self._state = ConversationState()
         self._timer = QTimer(self)
         self._timer.setInterval(_TICK_MS)
@@ -47,14 +48,29 @@ class StatusLine(QStatusBar):
         self.set_engine(self._view)
         self.set_state(self._state)
 
+    def set_elsewhere(self, name: str) -> None:
+        """Another endpoint answers new runs; empty: our engine does."""
+        self._elsewhere = name
+        self.set_engine(self._view)
+
     def set_engine(self, view: EngineView) -> None:
         """The dot and the model's name."""
         self._view = view
         text, role = PHASES[view.phase]
+        tip = " ".join(t for t in (view.message, view.hint) if t)
+        model = view.status.model or "" if view.status else ""
+        if self._elsewhere:
+            end = Qt.TextElideMode.ElideRight
+            text, role, model = (
+                self.fontMetrics().elidedText(self._elsewhere, end, 200),
+                "muted",
+                "",
+            )
+            tip = self.tr("New runs are answered by {name}").format(name=self._elsewhere)
         self._engine.setText(f"● {self.tr(text)}")
         set_label_role(self._engine, role)
-        self._engine.setToolTip(" ".join(t for t in (view.message, view.hint) if t))
-        self._model.setText(view.status.model or "" if view.status else "")
+        self._engine.setToolTip(tip)
+        self._model.setText(model)
         self._show_context()
 
     def set_state(self, state: ConversationState) -> None:

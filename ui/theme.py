@@ -151,9 +151,9 @@ class ThemeSource(QObject):
         self.changed.emit(theme)
 
 
-def _arrow(dark: bool) -> str:
-    """The picture of a drop-down's arrow, as a style sheet names files."""
-    return (_ICONS / f"arrow-down-{'dark' if dark else 'light'}.svg").as_posix()
+def _picture(name: str, dark: bool) -> str:
+    """Of an icon that there is in two colours, as a style sheet names files."""
+    return (_ICONS / f"{name}-{'dark' if dark else 'light'}.svg").as_posix()
 
 
 def _scaled(font: QFont, factor: float) -> QFont:
@@ -214,18 +214,25 @@ QPushButton[role="quiet"]:focus, QToolButton[role="quiet"]:focus {{ border: 1px 
 QToolButton::menu-indicator {{ image: none; width: 0; }}
 QToolButton[popupMode="1"] {{ padding-right: 18px; }}
 QToolButton::menu-button {{ border: 0; background: transparent; width: 18px; }}
-QToolButton::menu-arrow {{ image: url({_arrow(t.dark)}); width: 10px; height: 10px; }}
+QToolButton::menu-arrow {{ image: url({_picture("arrow-down", t.dark)}); width: 10px; height: 10px; }}
 QLineEdit, QPlainTextEdit, QTextEdit, QComboBox {{
   background: {t.surface}; color: {t.text}; border: 1px solid {t.border}; border-radius: 6px;
   padding: 4px 6px; selection-background-color: {t.selection}; selection-color: {t.text}; }}
 QComboBox {{ padding-right: 2px; }}
 QComboBox::drop-down {{ border: 0; background: transparent; width: 20px; }}
-QComboBox::down-arrow {{ image: url({_arrow(t.dark)}); width: 10px; height: 10px; }}
+QComboBox::down-arrow {{ image: url({_picture("arrow-down", t.dark)}); width: 10px; height: 10px; }}
 QComboBox QAbstractItemView {{ background: {t.raised}; color: {t.text};
   border: 1px solid {t.border}; selection-background-color: {t.selection};
   selection-color: {t.text}; }}
 QLineEdit:focus, QPlainTextEdit:focus, QTextEdit:focus, QComboBox:focus {{
   border: 1px solid {t.accent}; }}
+QCheckBox::indicator, QListView::indicator, QTableView::indicator {{
+  width: 13px; height: 13px; border: 1px solid {t.faint}; border-radius: 3px;
+  background: {t.surface}; }}
+QCheckBox::indicator:checked, QListView::indicator:checked, QTableView::indicator:checked {{
+  background: {t.accent}; border: 1px solid {t.accent};
+  image: url({_picture("check", t.dark)}); }}
+QCheckBox::indicator:focus, QCheckBox::indicator:hover {{ border: 1px solid {t.accent}; }}
 QTextBrowser[role="block"], QPlainTextEdit[role="plain"] {{
   background: transparent; border: 0; padding: 0; }}
 QLabel[role="muted"] {{ color: {t.muted}; }}

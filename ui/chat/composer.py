@@ -139,6 +139,10 @@ class Composer(Card):
         """What the next turn is run with."""
         return self._settings
 
+    def set_endpoint(self, id: str) -> None:
+        """Another endpoint answers the next turn, with its own model."""
+        self._change(backend=id, model="")
+
     def show_conversation(self, conversation: str) -> None:
         """Keep the draft of the one before, bring back this one's."""
         if conversation == self._conversation:

@@ -1,0 +1,1 @@
+"""What is remembered beside the conversations, for a person to change."""

@@ -1,0 +1,280 @@
+"""One endpoint in a form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFormLayout,
+    QLineEdit,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.endpoints.config import Endpoint, caution, check_endpoint
+from app.errors import ConfigError
+from ui.bridge import Bridge
+from ui.chat.row_base import label, line
+from ui.settings.trial_panel import TrialPanel
+
+_FORMS = (("OpenAI's (chat completions)", "openai"), ("Anthropic's (messages)", "anthropic"))
+_KEYS = (
+    ("None", "none"),
+    ("From an environment variable", "variable"),
+    ("Kept in the settings file", "kept"),
+)
+_THINKING = (
+    ("With a budget of tokens", "budget"),
+    ("Adaptive, as newer models want it", "adaptive"),
+    ("Off", "off"),
+)
+
+
+class EndpointEditor(QDialog):
+    """Signals: ``saved(Endpoint)``, under the id that came."""
+
+    saved = Signal(object)
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        endpoint: Endpoint,
+        others: Iterable[Endpoint],
+        advice: str = "",
+        parent: QWidget | None = None,
+    ) -> None:
+        """``others``: whose names are taken. ``advice``: for whoever starts the server."""
+        super().__init__(parent)
+        self.setObjectName("endpointEditor")
+        self.setWindowTitle(self.tr("Endpoint"))
+        self.setMinimumWidth(460)
+        self._endpoint, self._others = endpoint, tuple(others)
+        self._name = _line("endpointName", endpoint.name, self.tr("as its address"))
+        self._form_box = _box("endpointForm", _FORMS, endpoint.form)
+        self._address = _line("endpointUrl", endpoint.base_url, "https://example.org/v1")
+        self._model = QComboBox()
+        self._model.setObjectName("endpointModel")
+        self._model.setEditable(True)
+        self._model.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self._model.setCurrentText(endpoint.model)
+        self._model.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        edit = self._model.lineEdit()
+        assert edit is not None
+        edit.setPlaceholderText(self.tr("Test lists what there is"))
+        source = "variable" if endpoint.key_env else "kept" if endpoint.key else "none"
+        self._key_from = _box("endpointKeyFrom", _KEYS, source)
+        self._variable = _line("endpointKeyVariable", endpoint.key_env, "MOONSHOT_API_KEY")
+        self._key = _line("endpointKey", endpoint.key, self.tr("only you can read that file"))
+        self._key.setEchoMode(QLineEdit.EchoMode.Password)
+        self._show_key = QCheckBox(self.tr("Show"))
+        self._show_key.setObjectName("endpointShowKey")
+        self._show_key.toggled.connect(self._echo)
+        self._kept = QWidget()
+        self._kept.setLayout(line(self._key, self._show_key))
+        self._context = _line("endpointContext", _text(endpoint.context), self.tr("not known"))
+        zero = self.tr("none")
+        self._price_in = _line("endpointPriceIn", _text(endpoint.price_prompt), zero)
+        self._price_out = _line("endpointPriceOut", _text(endpoint.price_completion), zero)
+        cached = "" if endpoint.price_cached is None else f"{endpoint.price_cached:g}"
+        self._price_cached = _line("endpointPriceCached", cached, self.tr("as read"))
+        self._thinking = _box("endpointThinking", _THINKING, endpoint.thinking)
+        self._longest = _line("endpointLongest", _text(endpoint.max_tokens), "32000")
+        self._form = self._lay_out()
+        self._trial = TrialPanel(bridge, self._to_try)
+        self._trial.models_found.connect(self._offer_models)
+        self._caution, self._problem = label("warn"), label("bad")
+        self._caution.setObjectName("endpointCaution")
+        self._problem.setObjectName("endpointProblem")
+        told = label("muted")
+        told.setText(advice)
+        told.setVisible(bool(advice))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(20, 16, 20, 12)
+        column.addWidget(told)
+        column.addLayout(self._form)
+        for one in (told, self._caution, self._problem):
+            one.setWordWrap(True)
+        column.addWidget(self._caution)
+        column.addSpacing(4)
+        column.addWidget(self._trial)
+        column.addWidget(self._problem)
+        column.addStretch(1)
+        column.addWidget(self._buttons())
+        self._form_box.currentIndexChanged.connect(lambda _: self._show_rows())
+        self._key_from.currentIndexChanged.connect(lambda _: self._show_rows())
+        for edit in (self._address, self._key, self._variable):
+            edit.textChanged.connect(lambda _: self._warn())
+        self._show_rows()
+        (self._name if not endpoint.name else self._address).setFocus()
+
+    def _lay_out(self) -> QFormLayout:
+        form = QFormLayout()
+        form.setHorizontalSpacing(16)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        prices = QWidget()
+        parts: list[QWidget | None] = []
+        for words, edit in (
+            (self.tr("read"), self._price_in),
+            (self.tr("cached"), self._price_cached),
+            (self.tr("written"), self._price_out),
+        ):
+            title = label("muted")
+            title.setText(words)
+            title.setBuddy(edit)
+            edit.setAccessibleName(self.tr("Price of a million tokens, {w}").format(w=words))
+            parts += [title, edit]
+        prices.setLayout(line(*parts, spacing=6))
+        rows: tuple[tuple[str, QWidget, QWidget], ...] = (
+            (self.tr("Name"), self._name, self._name),
+            (self.tr("Form"), self._form_box, self._form_box),
+            (self.tr("Address"), self._address, self._address),
+            (self.tr("Model"), self._model, self._model),
+            (self.tr("Key"), self._key_from, self._key_from),
+            (self.tr("Variable"), self._variable, self._variable),
+            (self.tr("Key itself"), self._kept, self._key),
+            (self.tr("Context window"), self._context, self._context),
+            (self.tr("Price per million tokens"), prices, self._price_in),
+            (self.tr("Thinking"), self._thinking, self._thinking),
+            (self.tr("Longest reply"), self._longest, self._longest),
+        )
+        for words, widget, field in rows:
+            if not field.accessibleName():
+                field.setAccessibleName(words)
+            form.addRow(words, widget)
+        return form
+
+    def _buttons(self) -> QDialogButtonBox:
+        kinds = QDialogButtonBox.StandardButton
+        made = QDialogButtonBox(kinds.Save | kinds.Cancel)
+        made.button(kinds.Save).setObjectName("saveEndpoint")
+        made.accepted.connect(self.accept)
+        made.rejected.connect(self.reject)
+        return made
+
+    def accept(self) -> None:
+        """Hand it over, if it is fine."""
+        made = self._read(self._others)
+        if made is not None:
+            super().accept()
+            self.saved.emit(made)
+
+    def done(self, result: int) -> None:
+        """Stop what is tried."""
+        self._trial.stop()
+        super().done(result)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _to_try(self) -> Endpoint | None:
+        return self._read(())
+
+    def _read(self, others: Iterable[Endpoint]) -> Endpoint | None:
+        """What stands in the form; None: it cannot be used, and the line below says why."""
+        try:
+            made = self._as_written()
+            check_endpoint(made, others)
+        except ConfigError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            self._problem.setText(f"{error.message[:1].upper()}{error.message[1:]}{hint}.")
+            return None
+        self._problem.setText("")
+        return made
+
+    def _as_written(self) -> Endpoint:
+        source = self._key_from.currentData()
+        cached = self._price_cached.text().strip()
+        values: dict[str, Any] = {
+            "name": self._name.text().strip(),
+            "form": self._form_box.currentData(),
+            "base_url": self._address.text().strip().rstrip("/"),
+            "model": self._model.currentText().strip(),
+            "key": self._key.text().strip() if source == "kept" else "",
+            "key_env": self._variable.text().strip() if source == "variable" else "",
+            "context": _whole(self._context, self.tr("the context window")),
+            "price_prompt": _number(self._price_in, self.tr("the price of what is read")),
+            "price_completion": _number(self._price_out, self.tr("the price of what is written")),
+            "price_cached": _number(self._price_cached, self.tr("the price of what is cached"))
+            if cached
+            else None,
+            "thinking": self._thinking.currentData(),
+            "max_tokens": _whole(self._longest, self.tr("the longest reply")),
+        }
+        if source == "variable" and not values["key_env"]:
+            raise ConfigError("endpoint", self.tr("say which environment variable holds the key"))
+        return msgspec.structs.replace(self._endpoint, **values)
+
+    def _show_rows(self) -> None:
+        source = self._key_from.currentData()
+        self._form.setRowVisible(self._variable, source == "variable")
+        self._form.setRowVisible(self._kept, source == "kept")
+        anthropic = self._form_box.currentData() == "anthropic"
+        self._form.setRowVisible(self._thinking, anthropic)
+        self._form.setRowVisible(self._longest, anthropic)
+        self._warn()
+
+    def _warn(self) -> None:
+        source = self._key_from.currentData()
+        key = self._key.text() if source == "kept" else ""
+        variable = self._variable.text() if source == "variable" else ""
+        seen = Endpoint("", self._address.text().strip(), key=key, key_env=variable)
+        try:
+            text = caution(seen)
+        except ValueError:  # an address in the middle of being written
+            text = ""
+        self._caution.setText(text)
+        self._caution.setVisible(bool(text))
+
+    def _echo(self, shown: bool) -> None:
+        modes = QLineEdit.EchoMode
+        self._key.setEchoMode(modes.Normal if shown else modes.Password)
+
+    def _offer_models(self, models: tuple[str, ...]) -> None:
+        """Into the list; what is written stays. The only one there is, is taken."""
+        written = self._model.currentText().strip()
+        self._model.clear()
+        self._model.addItems(list(models))
+        self._model.setCurrentText(written or (models[0] if len(models) == 1 else ""))
+
+
+def _line(name: str, text: str, hint: str) -> QLineEdit:
+    made = QLineEdit(text)
+    made.setObjectName(name)
+    made.setPlaceholderText(hint)
+    return made
+
+
+def _box(name: str, items: Iterable[tuple[str, str]], value: str) -> QComboBox:
+    made = QComboBox()
+    made.setObjectName(name)
+    for text, data in items:
+        made.addItem(text, data)
+    made.setCurrentIndex(max(made.findData(value), 0))
+    return made
+
+
+def _text(number: float) -> str:
+    return f"{number:g}" if isinstance(number, float) and number else str(number or "")
+
+
+def _whole(edit: QLineEdit, what: str) -> int:
+    text = edit.text().strip().replace(",", "").replace("_", "").replace(" ", "")
+    try:
+        return int(text) if text else 0
+    except ValueError:
+        raise ConfigError("endpoint", f"{what} is a whole number of tokens") from None
+
+
+def _number(edit: QLineEdit, what: str) -> float:
+    text = edit.text().strip().replace(",", ".")
+    try:
+        return float(text) if text else 0.0
+    except ValueError:
+        raise ConfigError("endpoint", f"{what} is a number") from None
