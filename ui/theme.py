@@ -214,13 +214,15 @@ QPushButton[role="quiet"]:focus, QToolButton[role="quiet"]:focus {{ border: 1px 
 QToolButton::menu-indicator {{ image: none; width: 0; }}
 QToolButton[popupMode="1"] {{ padding-right: 18px; }}
 QToolButton::menu-button {{ border: 0; background: transparent; width: 18px; }}
-QToolButton::menu-arrow {{ image: url({_picture("arrow-down", t.dark)}); width: 10px; height: 10px; }}
+QToolButton::menu-arrow {{ image: url({_picture("arrow-down", t.dark)});
+  width: 10px; height: 10px; }}
 QLineEdit, QPlainTextEdit, QTextEdit, QComboBox {{
   background: {t.surface}; color: {t.text}; border: 1px solid {t.border}; border-radius: 6px;
   padding: 4px 6px; selection-background-color: {t.selection}; selection-color: {t.text}; }}
 QComboBox {{ padding-right: 2px; }}
 QComboBox::drop-down {{ border: 0; background: transparent; width: 20px; }}
-QComboBox::down-arrow {{ image: url({_picture("arrow-down", t.dark)}); width: 10px; height: 10px; }}
+QComboBox::down-arrow {{ image: url({_picture("arrow-down", t.dark)});
+  width: 10px; height: 10px; }}
 QComboBox QAbstractItemView {{ background: {t.raised}; color: {t.text};
   border: 1px solid {t.border}; selection-background-color: {t.selection};
   selection-color: {t.text}; }}
