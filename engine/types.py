@@ -51,7 +51,8 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Work on the prompt begins; ``cached_tokens`` of it are already in the cache."""
+    """Work on the prompt begins; ``cached_tokens`` of it are already in the cache, and more may
+    come from the archive: the usage at the end says how many in all."""
 
     prompt_tokens: int
     cached_tokens: int

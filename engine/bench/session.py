@@ -19,7 +19,7 @@ from engine.model.loader import KernelOptions
 from engine.protocol import EngineStatus, LoadRequest
 from engine.runtime.loop import EngineThread
 from engine.text.chat_template import Prompt
-from engine.types import Broke, Emission, Ended, Request, SamplingParams, Started, Wrote
+from engine.types import Broke, Emission, Ended, Request, SamplingParams, Wrote
 
 _BEST = KernelOptions()
 _GREEDY = SamplingParams(temperature=0.0)
@@ -94,17 +94,15 @@ class Session:
         sent = time.perf_counter()
         self._engine.submit(request)
         written: list[tuple[float, int, float]] = []
-        cached = 0
         while True:
             at, emission = heard.get()
-            if isinstance(emission, Started):
-                cached = emission.cached_tokens
-            elif isinstance(emission, Wrote):
+            if isinstance(emission, Wrote):
                 written += [(at, t.id, t.logprob or 0.0) for t in emission.tokens]
             elif isinstance(emission, Broke):
                 raise ResourceError("bench_failed", f"a reply broke off: {emission.error}")
             elif isinstance(emission, Ended):
                 times, chosen, sure = zip(*written, strict=True) if written else ((), (), ())
+                cached = emission.usage.prompt_tokens_details.cached_tokens
                 return Reply(sent, times, chosen, sure, cached)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 
 from torch import Tensor
@@ -10,18 +11,18 @@ from engine.cache.snapshot import StoredPage
 
 
 class HostStore:
-    """At most `max_bytes`; the longest unused go. Engine thread only, but for `get`: while the
-    engine's waits for them, several threads may take pages out."""
+    """At most `max_bytes`; the longest unused go. Any thread."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.bytes = 0
+        self._lock = threading.Lock()
         self._pages: OrderedDict[bytes, tuple[StoredPage, Tensor]] = OrderedDict()
         self._after: dict[bytes, set[bytes]] = {}
 
     @property
     def pages(self) -> int:
-        """How many there are. Any thread."""
+        """How many there are."""
         return len(self._pages)
 
     def has(self, key: bytes) -> bool:
@@ -30,24 +31,27 @@ class HostStore:
 
     def put(self, page: StoredPage, latents: Tensor) -> None:
         """Keep bytes uint8 [n] on the processor, if they fit at all."""
-        if self.has(page.key) or latents.nbytes > self.max_bytes:
-            return
-        self._pages[page.key] = page, latents
-        self._after.setdefault(page.parent, set()).add(page.key)
-        self.bytes += latents.nbytes
-        while self.bytes > self.max_bytes:
-            self._drop_oldest()
+        with self._lock:
+            if self.has(page.key) or latents.nbytes > self.max_bytes:
+                return
+            self._pages[page.key] = page, latents
+            self._after.setdefault(page.parent, set()).add(page.key)
+            self.bytes += latents.nbytes
+            while self.bytes > self.max_bytes:
+                self._drop_oldest()
 
     def get(self, key: bytes) -> Tensor | None:
         """A page's bytes, which then count as just used."""
-        if key not in self._pages:
-            return None
-        self._pages.move_to_end(key)
-        return self._pages[key][1]
+        with self._lock:
+            if key not in self._pages:
+                return None
+            self._pages.move_to_end(key)
+            return self._pages[key][1]
 
     def after(self, parent: bytes) -> list[StoredPage]:
         """The pages that follow a page."""
-        return [self._pages[key][0] for key in self._after.get(parent, ())]
+        with self._lock:
+            return [self._pages[key][0] for key in self._after.get(parent, ())]
 
     def _drop_oldest(self) -> None:
         key, (page, latents) = self._pages.popitem(last=False)

@@ -117,13 +117,6 @@ class LatentPool:
         rows = self.data[page, :, :tokens].view(torch.uint8)  # [layers, tokens, row bytes]
         rows.copy_(torch.from_numpy(raw).view(rows.shape))
 
-    def in_place(self, page: int, tokens: int) -> NDArray[np.uint8] | None:
-        """The bytes that `fill` would fill, if they are without gaps in the processor's memory."""
-        if tokens < PAGE_TOKENS or self.data.device.type != "cpu":
-            return None
-        raw: NDArray[np.uint8] = self.data[page].view(torch.uint8).flatten().numpy()
-        return raw
-
     def free_pages(self) -> set[int]:
         """Those that nobody has, one by one: for checks."""
         given = set(self._given)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from engine.cache.archive import PageArchive
+from engine.cache.archive import Latents, PageArchive, common
 from engine.cache.latent_pool import PAGE_TOKENS, LatentPool, PagedCache, page_count
+from engine.cache.restore import Restore
 from engine.cache.snapshot import StoredPage, chain_key
 from engine.errors import ResourceError
 
@@ -61,6 +63,7 @@ class PrefixTree:
         self._root = Node((), _GONE, None, 0, archive.root if archive is not None else b"")
         self._paths: dict[PagedCache, list[Node]] = {}
         """Of each open sequence: the nodes of its shared pages."""
+        self._restores: dict[PagedCache, Restore] = {}
         self._unlocked = 0
         self._leaves: list[tuple[int, int, Node]] = []
         """A heap of what may go, by time of use. Entries may be out of date."""
@@ -81,7 +84,7 @@ class PrefixTree:
     # -- sequences
 
     def open(self, tokens: Sequence[int], limit: int) -> PagedCache:
-        """A cache with the longest known prefix of `tokens`, for at most `limit` of them.
+        """A cache with the longest prefix of `tokens` in the pool, for at most `limit` of them.
 
         At least the last token is left to compute: its logits are what the caller is after.
         Raises ResourceError ``cache_full`` for a prompt that no cache of this size could hold.
@@ -96,6 +99,43 @@ class PrefixTree:
     def rematch(self, cache: PagedCache, tokens: Sequence[int]) -> None:
         """Adopt what others have computed of `tokens` meanwhile, but for the last."""
         self._follow(cache, tokens)
+
+    def restore(self, cache: PagedCache, tokens: Sequence[int]) -> None:
+        """Have read what the archive has of `tokens` beyond what the cache has; see `collect`."""
+        if self.archive is not None:
+            begin, end = cache.shared * PAGE_TOKENS, len(tokens) - 1
+            parent = self._end(cache).key
+            self._restores[cache] = Restore(self.archive, parent, tokens, begin, end)
+
+    def restoring(self, cache: PagedCache) -> bool:
+        """Whether there may be more to collect."""
+        return cache in self._restores
+
+    def collect(
+        self, cache: PagedCache, tokens: Sequence[int], seconds: float | None = None
+    ) -> None:
+        """Take over what was read of the same tokens since the last time, and have more read.
+
+        `seconds`: how long others can wait for this, who go on meanwhile; None: there are none.
+        """
+        restore, aside = self._restores[cache], seconds is not None
+        assert self.archive is not None
+        ahead = max(self.archive.ahead // len(self._restores), 1)
+        until = time.monotonic() + (math.inf if seconds is None else seconds)
+        restore.ask(ahead, aside)
+        while (found := restore.take()) is not None:
+            if not self._welcome(cache, *found):
+                restore.cancel()
+            restore.ask(ahead, aside)
+            if time.monotonic() >= until:
+                break
+        if restore.over and self._complete(cache, tokens, restore, aside):
+            del self._restores[cache]
+
+    def wait(self, seconds: float) -> None:
+        """Until there is something to collect, but not longer."""
+        if self.archive is not None and self._restores:
+            self.archive.wait(seconds)
 
     def advance(self, cache: PagedCache, tokens: Sequence[int]) -> None:
         """Let others share the full pages computed so far. `tokens` begin with those computed."""
@@ -112,6 +152,8 @@ class PrefixTree:
 
     def close(self, cache: PagedCache, tokens: Sequence[int]) -> None:
         """Keep what was computed, the last partial page too, and let go of it."""
+        if (restore := self._restores.pop(cache, None)) is not None:
+            restore.cancel()
         self.advance(cache, tokens)
         rest = cache.length - cache.shared * PAGE_TOKENS
         path = self._paths.pop(cache)
@@ -169,33 +211,11 @@ class PrefixTree:
         while True:
             begin = cache.shared * PAGE_TOKENS
             key = tuple(tokens[begin : min(begin + PAGE_TOKENS, usable)])
-            node = self._end(cache).children.get(key)
-            if len(key) < PAGE_TOKENS or (node is None and not self._restore(cache, tokens)):
+            node = self._end(cache).children.get(key) if len(key) == PAGE_TOKENS else None
+            if node is None:
                 break
-            if node is not None:
-                self._adopt(cache, node)
+            self._adopt(cache, node)
         self._copy_part(cache, key)
-
-    def _restore(self, cache: PagedCache, tokens: Sequence[int]) -> bool:
-        """Go on through full pages of the archive. False if it does not have the next."""
-        if self.archive is None:
-            return False
-        chain: list[StoredPage] = []
-        parent, room = self._end(cache).key, self.room
-        for begin in range(cache.shared * PAGE_TOKENS, len(tokens) - PAGE_TOKENS, PAGE_TOKENS):
-            part = tuple(tokens[begin : begin + PAGE_TOKENS])
-            key = chain_key(parent, part)
-            if len(chain) == room or not self.archive.has(key):
-                break
-            chain.append(StoredPage(parent, key, part))
-            parent = key
-        pages = [self.take() for _ in chain]
-        right = self.archive.load(chain, pages) if chain else 0
-        for stored, page in zip(chain[:right], pages[:right], strict=True):
-            self._adopt(cache, self._insert(self._end(cache), stored.tokens, page))
-        for page in pages[right:]:
-            self.give(page)
-        return right > 0
 
     def _adopt(self, cache: PagedCache, node: Node) -> None:
         """Go on through a full node; a page of the cache's own in that place is given back."""
@@ -212,37 +232,58 @@ class PrefixTree:
         begin = cache.shared * PAGE_TOKENS
         best, most = None, cache.length - begin
         for node in self._end(cache).children.values():
-            if (common := _common(node.tokens, key)) > most:
-                best, most = node, common
+            if (shared := common(node.tokens, key)) > most:
+                best, most = node, shared
         if best is None:
-            self._restore_part(cache, key, most)
             return
         self._lock(best)  # or making room might take it away
-        owns = len(cache.pages) > cache.shared
-        if not self._restore_part(cache, key, most) and (owns or self.room):
+        if self._has_place(cache):
             cache.reserve(begin + most)
             self.pool.copy(best.page, cache.pages[cache.shared], most)
             cache.length = begin + most
         self._unlock(best)
         self._touch(best)
 
-    def _restore_part(self, cache: PagedCache, key: tuple[int, ...], most: int) -> bool:
-        """The same from the archive, if a page there agrees in more than `most` tokens."""
-        if self.archive is None or not self.room or most >= len(key):
-            return False
-        near = [
-            (_common(page.tokens, key), page) for page in self.archive.after(self._end(cache).key)
-        ]
-        for common, stored in sorted(near, key=lambda each: -each[0]):
-            if common <= most:
+    def _has_place(self, cache: PagedCache) -> bool:
+        """Whether there is a page of the cache's own behind the shared ones, or room for one."""
+        return len(cache.pages) > cache.shared or self.room > 0
+
+    def _welcome(self, cache: PagedCache, page: StoredPage, latents: Latents) -> bool:
+        """Go on through a full page that was read. False if there is no room for it."""
+        end = self._end(cache)
+        if end.key != page.parent:
+            return True  # others were faster
+        node = end.children.get(page.tokens)
+        if node is None:
+            if not self.room:
                 return False
-            page = self.take()
-            if self.archive.load([stored], [page]):
-                self._own(cache, page)
-                cache.length = cache.shared * PAGE_TOKENS + common
-                return True
-            self.give(page)
-        return False
+            place = self.take()
+            self.pool.fill(place, PAGE_TOKENS, latents)
+            node = self._insert(end, page.tokens, place)
+        self._adopt(cache, node)
+        return True
+
+    def _complete(
+        self, cache: PagedCache, tokens: Sequence[int], restore: Restore, aside: bool
+    ) -> bool:
+        """After the full pages: what is in the tree by now, or else a part from the archive. False
+        while that is looked for."""
+        self._follow(cache, tokens)
+        begin = cache.shared * PAGE_TOKENS
+        key = tuple(tokens[begin : min(begin + PAGE_TOKENS, len(tokens) - 1)])
+        known = cache.length - begin
+        if known >= len(key):
+            return True
+        part = restore.part(self._end(cache).key, key, known, aside)
+        if part is None or not part.done():
+            return part is None
+        near = part.result()
+        fits = near is not None and near.page.parent == self._end(cache).key
+        if near is not None and fits and near.common > known and self._has_place(cache):
+            cache.reserve(begin + near.common)
+            self.pool.fill(cache.pages[cache.shared], len(near.page.tokens), near.latents)
+            cache.length = begin + near.common
+        return True
 
     def _own(self, cache: PagedCache, page: int) -> None:
         """Put a page behind the shared ones, in place of what may be there."""
@@ -320,7 +361,7 @@ class PrefixTree:
             assert len(node.tokens) == PAGE_TOKENS or (node.tokens and not node.children)
             assert node.locks == sum(node in path for path in self._paths.values())
             brothers = [n.tokens for n in node.parent.children.values() if n is not node]
-            assert all(_common(node.tokens, b) < len(node.tokens) for b in brothers)
+            assert all(common(node.tokens, b) < len(node.tokens) for b in brothers)
         offered = {entry[2] for entry in self._leaves if _valid(entry)}
         assert offered == {n for n in nodes if not n.locks and not n.children}
         assert self._unlocked == sum(not n.locks for n in nodes)
@@ -348,11 +389,3 @@ def prompt_too_large(tokens: int, capacity: int) -> ResourceError:
 def _valid(entry: tuple[int, int, Node]) -> bool:
     used, _, node = entry
     return node.page != _GONE and not node.locks and not node.children and node.used == used
-
-
-def _common(a: Sequence[Any], b: Sequence[Any]) -> int:
-    """Length of the common prefix."""
-    for i, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x != y:
-            return i
-    return min(len(a), len(b))

@@ -121,6 +121,11 @@ class SnapshotFolder:
         """Whether there is a file that may hold a page."""
         return key in self._entries
 
+    def unread(self, parent: bytes) -> bool:
+        """Whether to say what follows a page takes reading files."""
+        with self._lock:
+            return any(self._entries[key].tokens is None for key in self._after.get(parent, ()))
+
     def after(self, parent: bytes) -> list[StoredPage]:
         """The pages that follow a page, as far as their tokens can be read."""
         with self._lock:

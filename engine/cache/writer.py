@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -56,14 +57,14 @@ class SnapshotWriter:
         self._closing = False
         self._loose = 0
         self._scanned = threading.Event()
-        self._patience = _SCAN_SECONDS
+        self._patient_until = time.monotonic() + _SCAN_SECONDS
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._thread.start()
 
-    def ready(self) -> bool:
-        """Whether the folder was looked through. Who asks first waits for it, if not too long."""
-        patience, self._patience = self._patience, 0.0
-        return self._scanned.wait(patience)
+    @property
+    def scanning(self) -> bool:
+        """Whether the folder is being looked through, and not for too long yet to wait for it."""
+        return not self._scanned.is_set() and time.monotonic() < self._patient_until
 
     def keep(self, path: Sequence[HeldPage]) -> None:
         """Write what is not there yet of a sequence's pages, the first first."""

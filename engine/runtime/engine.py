@@ -48,6 +48,9 @@ class _Done:
 
 _LAST_WRITES_S = 3.0
 """For pages that are not on disk yet when the model goes; most are written long before."""
+_LULL_S = 0.01
+"""While nobody computes and pages are read; orders may come meanwhile."""
+_TELL_S = 0.05
 _NOTHING = _Done([], [], 0.0)
 
 
@@ -146,10 +149,13 @@ class Engine:
             reply = Reply(sequence, self._text.tokenizer, self._text.end_ids)
             self._replies[sequence.request.id] = reply
             sequence.request.sink(Started(sequence.prompt_tokens, sequence.cached))
+        for sequence in plan.restored:
+            self._tell(sequence, Progress(sequence.computed, sequence.prompt_tokens))
         return plan.work
 
     def _run(self, work: list[Work]) -> _Done:
         if not work:
+            self.tree.wait(_LULL_S)
             return _NOTHING
         began = self._clock()
         try:
@@ -223,6 +229,13 @@ class Engine:
         self._replies.pop(sequence.request.id, None)
         self.meter.ended(last)
         sequence.request.sink(last)
+
+    def _tell(self, sequence: Sequence, progress: Progress) -> None:
+        """How far pages have come back, now and then."""
+        now = time.monotonic()
+        if now >= sequence.told + _TELL_S and not sequence.completion_tokens:
+            sequence.told = now
+            sequence.request.sink(Prefilling(progress))
 
     def _progress(self, sequence: Sequence) -> Progress:
         """Seconds left: as the steps' costs grow with depth, at the pace that it had so far."""

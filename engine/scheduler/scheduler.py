@@ -21,6 +21,8 @@ from engine.scheduler.intervals import Intervals
 from engine.scheduler.kinship import ahead_of, meet
 from engine.scheduler.sequence import Sequence
 
+_RESTORING = 0.1
+"""Share of the time that pages from the archive may take from those who compute meanwhile."""
 _FRAGMENT = 16
 """What is left of a step's prompt tokens goes to another prompt only if it is so many."""
 
@@ -66,10 +68,12 @@ class Work:
 
 @dataclass(slots=True)
 class Plan:
-    """A step, and who was admitted for the first time before it."""
+    """A step, and before it: who was admitted for the first time, and who got pages from the
+    archive."""
 
     work: list[Work] = field(default_factory=list)
     admitted: list[Sequence] = field(default_factory=list)
+    restored: list[Sequence] = field(default_factory=list)
 
 
 class Scheduler:
@@ -89,6 +93,7 @@ class Scheduler:
         self._turns = 0
         self._refused: tuple[Sequence, int, int] | None = None
         self._intervals = Intervals()
+        self._restored = time.monotonic()
 
     # -- coming and going
 
@@ -120,10 +125,11 @@ class Scheduler:
         plan = Plan()
         self._admit(plan)
         self._take_over()
+        self._restore(plan)
         while self.running:
             self._decode(plan)
             self._prefill(plan)
-            if plan.work or not self.running:
+            if plan.work or not self.running or any(map(self._restoring, self.running)):
                 break
             self._preempt(self.running[-1])
         return plan
@@ -182,19 +188,40 @@ class Scheduler:
     def _take_over(self) -> None:
         """Pages that another has computed meanwhile, for all who waited for them."""
         for sequence in self.running:
-            other = ahead_of(sequence)
+            other = ahead_of(sequence) if not self._restoring(sequence) else None
             while other is not None and other.computed >= sequence.kin[other]:
                 before = sequence.computed
                 self.tree.rematch(sequence.cache, sequence.tokens)
-                sequence.adopted(sequence.computed - before)
+                sequence.adopted(before)
+                sequence.sought = False
                 sequence.kin.pop(other)
                 other = ahead_of(sequence)
+
+    def _restore(self, plan: Plan) -> None:
+        """Pages from the archive, for all who wait for nobody; a few at a time beside others."""
+        for sequence in self.running:
+            if not sequence.sought and ahead_of(sequence) is None:
+                sequence.sought = True
+                self.tree.restore(sequence.cache, sequence.tokens)
+        now, restoring = time.monotonic(), [s for s in self.running if self._restoring(s)]
+        spare = _RESTORING * (now - self._restored) / max(len(restoring), 1)
+        self._restored = now
+        beside = any(not self._restoring(s) and ahead_of(s) is None for s in self.running)
+        for sequence in restoring:
+            before = sequence.computed
+            self.tree.collect(sequence.cache, sequence.tokens, spare if beside else None)
+            sequence.restored(before, all_of_it=not self._restoring(sequence))
+            if sequence.computed > before:
+                plan.restored.append(sequence)
+
+    def _restoring(self, sequence: Sequence) -> bool:
+        return self.tree.restoring(sequence.cache)
 
     # -- planning
 
     def _decode(self, plan: Plan) -> None:
         """A token, and drafts if there is room, of everybody whose prompt is done."""
-        decoding = [s for s in self.running if s.pending == 1]
+        decoding = [s for s in self.running if s.pending == 1 and not self._restoring(s)]
         spare = max(FEW - len(decoding), 0)
         for left, sequence in zip(range(len(decoding), 0, -1), decoding, strict=True):
             while sequence in self.running and not self._room_for(plan, sequence):
@@ -232,7 +259,8 @@ class Scheduler:
 
     def _prompts(self) -> list[Sequence]:
         """Who has a prompt to compute that nobody else computes, the next in turn first."""
-        prompts = [s for s in self.running if s.pending > 1 and ahead_of(s) is None]
+        pending = [s for s in self.running if s.pending > 1 and not self._restoring(s)]
+        prompts = [s for s in pending if ahead_of(s) is None]
         return sorted(prompts, key=lambda s: (s.rank, s.turns, s.number))
 
     def _chunk(self, plan: Plan, sequence: Sequence, most: int) -> bool:

@@ -44,7 +44,13 @@ class Sequence:
         self.rng = torch.Generator()
         self.rng.manual_seed(seed & (2**63 - 1)) if seed is not None else self.rng.seed()
         self.scheduled = 0.0
-        """When it was first admitted; 0: not yet."""
+        """When it was first admitted and its pages were back from the archive; 0: not yet."""
+        self.sought = False
+        """Whether the archive was asked for what its pages do not have."""
+        self.told = 0.0
+        """When its client last heard how far its prompt is."""
+        self._fresh = True
+        """Whether it has computed nothing yet."""
         self.first_token = 0.0
         self._cache: PagedCache | None = None
 
@@ -94,15 +100,26 @@ class Sequence:
     def open(self, cache: PagedCache) -> None:
         """Begin to run, or run again, on pages with what is known of its tokens."""
         self._cache = cache
+        self.sought = False
         if not self.scheduled:
             self.scheduled = time.monotonic()
             self.cached = cache.length
         self.cached = min(self.cached, cache.length)
         self.check()
 
-    def adopted(self, tokens: int) -> None:
-        """So many of the prompt's were computed by others while it waited for them."""
-        self.cached = min(self.cached + tokens, self.prompt_tokens)
+    def adopted(self, before: int) -> None:
+        """Others have computed what it has beyond ``before`` tokens, while it waited for them."""
+        self.cached = min(self.cached + self.computed - before, self.prompt_tokens)
+        self.check()
+
+    def restored(self, before: int, *, all_of_it: bool) -> None:
+        """What it has beyond ``before`` tokens came from the archive; it may be its own from before
+        it was preempted."""
+        if self._fresh:
+            self.adopted(before)
+        if self._fresh and all_of_it:
+            self._fresh = False
+            self.scheduled = time.monotonic()
         self.check()
 
     def close(self) -> PagedCache:

@@ -123,8 +123,9 @@ def test_needles_in_a_small_window(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_restart_begins_with_the_snapshot(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "tiny", shape=TinyShape(context=640))
-    (found,) = snapshot_figure(folder, depth=300, threads=1)
+    found, gap = snapshot_figure(folder, depth=300, threads=1)
     check([found])
+    assert gap.name == "snapshot.gap" and gap.against_value == 100
     cached, prompt = map(int, re.findall(r"([0-9]+) of ([0-9]+) tokens", found.note)[0])
     assert cached == prompt - 1
 

@@ -66,9 +66,24 @@ def check(cache: PagedCache, tokens: Sequence[int]) -> None:
         assert torch.equal(got, expected(tokens, cache.length) + layer)
 
 
+def collect(tree: PrefixTree, cache: PagedCache, tokens: Sequence[int]) -> None:
+    """All that the archive has."""
+    while tree.restoring(cache):
+        tree.collect(cache, tokens)
+        tree.wait(1)
+
+
+def opened(tree: PrefixTree, tokens: list[int]) -> PagedCache:
+    """With all that is in the pool and in the archive."""
+    cache = tree.open(tokens, LIMIT)
+    tree.restore(cache, tokens)
+    collect(tree, cache, tokens)
+    return cache
+
+
 def run(tree: PrefixTree, tokens: list[int]) -> int:
     """A whole sequence: how many tokens had to be computed."""
-    cache = tree.open(tokens, LIMIT)
+    cache = opened(tree, tokens)
     fresh = len(tokens) - cache.length
     compute(cache, tokens, len(tokens))
     check(cache, tokens)
@@ -79,7 +94,7 @@ def run(tree: PrefixTree, tokens: list[int]) -> int:
 
 def known(tree: PrefixTree, tokens: list[int]) -> int:
     """How many of them need not be computed."""
-    cache = tree.open(tokens, LIMIT)
+    cache = opened(tree, tokens)
     length = cache.length
     tree.close(cache, tokens)
     tree.check_integrity()
@@ -116,13 +131,30 @@ class Trees(RuleBasedStateMachine):
     @rule(tokens=TOKENS)
     def begin(self, tokens: list[int]) -> None:
         cache = self.tree.open(tokens, LIMIT)
+        self.tree.restore(cache, tokens)
         assert cache.length < len(tokens)
         self.open.append((cache, tokens))
+
+    def settled(self, data: st.DataObject) -> tuple[PagedCache, list[int]]:
+        """One of the open sequences, which has all that it can get."""
+        cache, tokens = data.draw(st.sampled_from(self.open))
+        collect(self.tree, cache, tokens)
+        return cache, tokens
+
+    @precondition(lambda self: any(self.tree.restoring(cache) for cache, _ in self.open))
+    @rule(data=st.data(), beside=st.booleans())
+    def collect(self, data: st.DataObject, beside: bool) -> None:
+        restoring = [each for each in self.open if self.tree.restoring(each[0])]
+        cache, tokens = data.draw(st.sampled_from(restoring))
+        before = cache.length
+        self.tree.wait(0.01)
+        self.tree.collect(cache, tokens, 0.0 if beside else None)
+        assert before <= cache.length < len(tokens)
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), count=st.integers(1, 130))
     def step(self, data: st.DataObject, count: int) -> None:
-        cache, tokens = data.draw(st.sampled_from(self.open))
+        cache, tokens = self.settled(data)
         end = min(len(tokens), cache.length + count)
         wanted = -(-end // PAGE_TOKENS) - len(cache.pages)
         room = self.tree.room
@@ -137,7 +169,7 @@ class Trees(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(data=st.data(), advance=st.booleans())
     def sample(self, data: st.DataObject, advance: bool) -> None:
-        cache, tokens = data.draw(st.sampled_from(self.open))
+        cache, tokens = self.settled(data)
         if cache.length == len(tokens) < LIMIT - 10:
             tokens.append(data.draw(st.integers(0, 2)))
         if advance:
@@ -147,7 +179,7 @@ class Trees(RuleBasedStateMachine):
     @rule(data=st.data(), drafts=st.integers(1, 9), kept=st.integers(0, 9))
     def draft(self, data: st.DataObject, drafts: int, kept: int) -> None:
         """Drafted tokens are computed and some of them are dropped again."""
-        cache, tokens = data.draw(st.sampled_from(self.open))
+        cache, tokens = self.settled(data)
         end = cache.length + drafts
         if end > LIMIT or -(-end // PAGE_TOKENS) - len(cache.pages) > self.tree.room:
             return
@@ -222,6 +254,7 @@ class StoringTrees(Trees):
         self.close_all()
         self.begin(tokens)
         cache, _ = self.open[0]
+        collect(self.tree, cache, tokens)
         if -(-len(tokens) // PAGE_TOKENS) <= self.pages:
             compute(cache, tokens, len(tokens))
         self.close_all()

@@ -242,7 +242,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     writer = SnapshotWriter(
         POOL, SnapshotFolder(tmp_path / "file" / "under", ROOT), threading.Lock()
     )
-    assert writer.ready()
+    assert writer.flush(30) and not writer.scanning
     writer.close(30)
     assert writer.error is not None and writer.error.startswith("snapshots cannot be written")
 

@@ -71,7 +71,8 @@ def tokens(heard: list[Emission]) -> list[int]:
 
 def cached(heard: list[Emission]) -> int:
     assert isinstance(heard[0], Started)
-    return heard[0].cached_tokens
+    assert isinstance(heard[-1], Ended)
+    return heard[-1].usage.prompt_tokens_details.cached_tokens
 
 
 PREFIX = [(3 + i * 7) % 250 for i in range(200)]

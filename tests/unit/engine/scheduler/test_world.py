@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest import TestCase
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from engine.cache.latent_pool import PagedCache
+from engine.cache.snapshot import SnapshotFolder
 from engine.errors import QueueFull, ResourceError
 from engine.scheduler.budget import Chunks
 from engine.scheduler.scheduler import SchedulerLimits
@@ -68,9 +72,12 @@ class Traffic(RuleBasedStateMachine):
 
     world: World
 
+    disk: SnapshotFolder | None = None
+
     @initialize(pages=st.integers(2, 24), drafts=st.booleans())
     def begin(self, pages: int, drafts: bool) -> None:
-        self.world = World(_tokenizers[0], pages, LIMITS, Forgetful if drafts else None, ends=ENDS)
+        drafter = Forgetful if drafts else None
+        self.world = World(_tokenizers[0], pages, LIMITS, drafter, ends=ENDS, disk=self.disk)
         self.cut: set[str] = set()
 
     @rule(
@@ -160,10 +167,37 @@ class Traffic(RuleBasedStateMachine):
                 assert name in self.cut
 
 
-TestTraffic = Traffic.TestCase
-TestTraffic.settings = settings(
-    max_examples=40,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+class StoredTraffic(Traffic):
+    """The same with pages that come back from disk, whenever a thread has read them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = TemporaryDirectory()
+        self.disk = SnapshotFolder(Path(self.folder.name), bytes(16), 1 << 20)
+
+    @rule()
+    def forget(self) -> None:
+        """Of what nobody holds only the files stay."""
+        tree = self.world.tree
+        assert tree.archive is not None and tree.archive.flush(60)
+        tree.clear()
+
+    def teardown(self) -> None:
+        super().teardown()
+        if hasattr(self, "world"):
+            self.world.tree.shut(30)
+        self.folder.cleanup()
+
+
+def case(machine: type[Traffic], examples: int) -> type[TestCase]:
+    machine.TestCase.settings = settings(
+        max_examples=examples,
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    return machine.TestCase
+
+
+TestTraffic = case(Traffic, 40)
+TestStoredTraffic = case(StoredTraffic, 40)

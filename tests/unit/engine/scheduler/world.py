@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from engine.cache.archive import PageArchive
 from engine.cache.latent_pool import LatentPool, PagedCache
 from engine.cache.prefix_tree import PrefixTree
+from engine.cache.snapshot import SnapshotFolder
 from engine.config import ModelConfig
 from engine.errors import Aborted
 from engine.experts.stats import ExpertStats
@@ -194,9 +196,12 @@ class World:
         new_drafter: NewDrafter | None = None,
         machine: Machine | None = None,
         ends: frozenset[int] = frozenset(),
+        disk: SnapshotFolder | None = None,
     ) -> None:
         self.machine = machine or Machine()
-        self.tree = PrefixTree(LatentPool(CONFIG, pages, "float32"))
+        pool = LatentPool(CONFIG, pages, "float32")
+        archive = PageArchive(pool, disk.root, disk=disk) if disk is not None else None
+        self.tree = PrefixTree(pool, archive)
         self.runner = ArithmeticRunner(self.machine)
         self.scheduler = Scheduler(self.tree, limits)
         self.context = CONFIG.max_position_embeddings
