@@ -13,7 +13,6 @@ from app.errors import ToolError
 from app.guard.rules import Hit
 from app.tools.base import Asking, Facts, Target, Tool, facts_of
 from app.trust.call import Wanted
-from app.trust.origins import Words
 from app.trust.policy import Reason, asked, suggestions
 from app.trust.targets import targets_of
 
@@ -73,7 +72,8 @@ def _reasons(
     ):
         text = f"lane {run.number} of several would change what all of them share"
         reasons.append(Reason("lane", text))
-    strange = _words(run).strange(look)
+    system, scratch = run.settings.system_prompt, str(run.scratch)
+    strange = run.origins.strange(look, run.path(), system, scratch)
     if strange:
         text = f"you did not name {_listed(strange)}: it may come from a text that a tool read"
         reasons.append(Reason("target", text, strange))
@@ -96,16 +96,6 @@ def _guards(run: Run, span: str, call: Call, look: Wanted) -> list[Hit]:
 
 def _said_by(hit: Hit) -> str:
     return f"the guard “{hit.rule.name}” found: {hit.message}"
-
-
-def _words(run: Run) -> Words:
-    return Words(
-        run.path(),
-        run.settings.system_prompt,
-        str(run.context().folder or ""),
-        str(run.scratch),
-        run.outside,
-    )
 
 
 def _question(run: Run, tool: Tool, call: Call, look: Wanted) -> str | None:

@@ -30,6 +30,7 @@ from app.store.blobs import Blobs
 from app.store.journal import Journal
 from app.tools.base import Tool, ToolContext
 from app.tools.names import covers
+from app.trust.origins import Origins
 from engine.protocol import ChatMessage, Role, ToolSpec
 
 _NEEDS_FOLDER = frozenset({"list_files", "read_file", "search_files", "write_file", "edit_file"})
@@ -98,6 +99,7 @@ class Run:
     patience: Patience = field(default_factory=Patience)
     history: History = field(default_factory=History)
     counter: Counter = field(default_factory=Counter)
+    origins: Origins = field(init=False)
     sent: Sent | None = None
     """The last request of this run, that the next is stored as what differs from it."""
     marks: bool = True
@@ -119,6 +121,9 @@ class Run:
     """A lane's."""
     lanes: dict[str, Run] = field(default_factory=dict)
     """Those that are at work, by their ids."""
+
+    def __post_init__(self) -> None:
+        self.origins = Origins(self.outside)
 
     @property
     def place(self) -> str:
