@@ -25,7 +25,10 @@ from app.endpoints.trial import Listing, Trial
 from app.engines.view import EngineView
 from app.errors import RequestError, StoreError
 from app.events import Event
+from app.guard.custom import OwnFunction, TrustedFolder
 from app.guard.guards import Guards
+from app.guard.rules import GuardRule
+from app.guard.trial import Tried, try_rule
 from app.log import start_log, stop_log
 from app.mcp.config import ServerView
 from app.mcp.hub import Hub
@@ -383,6 +386,17 @@ class Core:
         task = self._tasks.get(future)
         if task is not None:
             task.cancel()
+
+    # -- guards -------------------------------------------------------------------------------
+
+    def own_functions(self) -> Future[tuple[OwnFunction, ...]]:
+        """Those of the trusted folder; nothing of them is run."""
+        folder = TrustedFolder(self.paths.guards)
+        return self._await(lambda: asyncio.to_thread(folder.listed))
+
+    def try_guard(self, rule: GuardRule, text: str) -> Future[Tried]:
+        """What a rule finds in a text, in a process of its own with a limit of time."""
+        return self._await(lambda: try_rule(rule, text, self.paths.guards))
 
     # -- servers of tools -----------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def size(count: float) -> str:
     """Bytes in the unit that fits, with three digits: ``4.31 GB``. Decimal, as disks are sold."""
@@ -26,3 +28,12 @@ def span(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def new_name(name: str, taken: Iterable[str]) -> str:
+    """The name, with a number where it is taken."""
+    known, found, number = set(taken), name, 1
+    while found in known:
+        number += 1
+        found = f"{name} {number}"
+    return found

@@ -192,14 +192,5 @@ def new_id(name: str, taken: Iterable[str]) -> str:
     return found
 
 
-def new_name(name: str, taken: Iterable[str]) -> str:
-    """The name, with a number where it is taken."""
-    known, found, number = set(taken), name, 1
-    while found in known:
-        number += 1
-        found = f"{name} {number}"
-    return found
-
-
 def _wrong(message: str, hint: str = "") -> ConfigError:
     return ConfigError("endpoint", message, hint)

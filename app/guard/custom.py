@@ -7,20 +7,29 @@ person and must not be writable by others; links are not followed. Workspaces ne
 
 from __future__ import annotations
 
+import ast
 import os
-import re
 import stat
 import types
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from app.errors import ConfigError
+from app.guard.rules import FUNCTION
 
 Check = Callable[[str, dict[str, Any]], object]
 
-_NAME = re.compile(r"([A-Za-z_]\w*\.py):([A-Za-z_]\w*)")
 _LARGEST = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFunction:
+    """``FILE.py:FUNCTION``; or a file, where ``problem`` says why nothing of it can be used."""
+
+    name: str
+    problem: str = ""
 
 
 class TrustedFolder:
@@ -32,7 +41,7 @@ class TrustedFolder:
 
     def function(self, name: str) -> Check:
         """``FILE.py:FUNCTION``. Raises ConfigError ``bad_code`` and ``not_trusted``."""
-        match = _NAME.fullmatch(name)
+        match = FUNCTION.fullmatch(name)
         if match is None:
             raise ConfigError("bad_code", f"{name[:100]!r} is not FILE.py:FUNCTION")
         module = self._module(match[1])
@@ -41,6 +50,29 @@ class TrustedFolder:
             raise ConfigError("bad_code", f"{match[1]} has no function {match[2]}")
         check: Check = found
         return check
+
+    def listed(self) -> tuple[OwnFunction, ...]:
+        """What there is, by name. Nothing of it is run. Raises ConfigError where the folder may not
+        be used; none where it is missing.
+        """
+        if not self.folder.exists():
+            return ()
+        for parent in (self.folder.parent, self.folder):
+            _trusted(parent, stat.S_ISDIR)
+        found: list[OwnFunction] = []
+        for path in sorted(self.folder.glob("*.py")):
+            try:
+                _trusted(path, stat.S_ISREG)
+                tree = ast.parse(path.read_bytes()[:_LARGEST], str(path))
+            except ConfigError as error:
+                found.append(OwnFunction(path.name, error.message))
+            except (OSError, SyntaxError, ValueError, RecursionError) as error:
+                found.append(OwnFunction(path.name, f"{type(error).__name__}: {error}"))
+            else:
+                defined = (one for one in tree.body if isinstance(one, ast.FunctionDef))
+                names = (f"{path.name}:{one.name}" for one in defined if one.name[0] != "_")
+                found += [OwnFunction(name) for name in names if FUNCTION.fullmatch(name)]
+        return tuple(found)
 
     def _module(self, file: str) -> types.ModuleType:
         path = self.folder / file

@@ -47,7 +47,8 @@ class Guards:
 
     def holds_output(self, place: Place) -> bool:
         """Whether a text of that place may have to change before anybody sees it."""
-        return any(place in r.on and r.action in ("block", "redact") for r in self._rules())
+        holding = [r for r in self._rules() if r.action in ("block", "redact") and not r.off]
+        return any(place in r.on for r in holding)
 
     def _own(self, rule: GuardRule, place: Place, text: str, call: Wanted | None) -> Hit | None:
         check = self._trusted.function(rule.values[0] if rule.values else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -20,7 +20,11 @@ Place = Literal["input", "output", "call", "result"]
 Action = Literal["block", "ask", "redact", "note"]
 
 WORST: tuple[Action, ...] = ("block", "ask", "redact", "note")
+FUNCTION = re.compile(r"([A-Za-z_]\w*\.py):([A-Za-z_]\w*)")
+"""How a function of the trusted folder is named."""
 _MOST = 200
+_LONGEST_NAME = 60
+_OF = {"regex": "expressions", "hosts": "hosts", "paths": "paths", "python": "function"}
 
 
 class GuardRule(msgspec.Struct, frozen=True):
@@ -36,6 +40,8 @@ class GuardRule(msgspec.Struct, frozen=True):
     values: tuple[str, ...] = ()
     calls: tuple[str, ...] = ("*",)
     message: str = ""
+    off: bool = False
+    """Kept, and not looked at."""
 
 
 DEFAULT = (
@@ -77,9 +83,36 @@ def look(rule: GuardRule, text: str, call: Wanted | None) -> Hit | None:
     return Hit(rule, rule.message or _words(sorted({kind for _, _, kind in spans})), spans)
 
 
+def check_rule(rule: GuardRule, others: Iterable[GuardRule] = ()) -> None:
+    """Raises ConfigError ``bad_guard`` or ``bad_pattern`` where it could not work."""
+    if not rule.name.strip() or len(rule.name) > _LONGEST_NAME or not rule.name.isprintable():
+        raise _bad(f"a guard has a name of at most {_LONGEST_NAME} letters, on one line")
+    if any(one.name == rule.name for one in others):
+        raise _bad(f"there is a guard called “{rule.name}” already")
+    if not rule.on:
+        raise _bad("say where it looks: messages, replies, calls or results")
+    for text in rule.calls:
+        Pattern.parse(text)
+    if not rule.calls and ("call" in rule.on or "result" in rule.on):
+        raise _bad("say which calls it is about; * means all")
+    if rule.find == "secrets":
+        return
+    if not rule.values:
+        raise _bad(f"say which {_OF[rule.find]} it looks for")
+    for value in rule.values:
+        if rule.find == "regex":
+            compiled(value)
+        elif rule.find == "python" and not FUNCTION.fullmatch(value):
+            raise _bad(f"{value[:100]!r} is not FILE.py:FUNCTION")
+
+
+def _bad(message: str) -> ConfigError:
+    return ConfigError("bad_guard", message)
+
+
 def holds_for(rule: GuardRule, place: Place, call: Wanted | None) -> bool:
     """Whether a rule is about this place and this call."""
-    if place not in rule.on:
+    if rule.off or place not in rule.on:
         return False
     return call is None or any(_covers(text, call) for text in rule.calls)
 

@@ -161,7 +161,7 @@ def test_removed_and_brought_back_with_its_use(qtbot: QtBot, stage: Stage) -> No
     assert s.core.settings.endpoints == (other,)
     assert s.core.settings.run.backend == "local"
     assert titles(dialog) == ["● Own engine", "B"]
-    press(dialog, "undoEndpoint")
+    press(dialog, "endpointUndo")
     assert s.core.settings.endpoints == (made, other)
     assert s.core.settings.run.backend == "a"
     assert titles(dialog) == ["Own engine", "● A", "B"]

@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QDialog, QDialogButtonBox, QTabWidget, QVBoxLayout
 
 from ui.bridge import Bridge
 from ui.settings.endpoints import EndpointsPage
+from ui.settings.guards import GuardsPage
 
 
 class SettingsDialog(QDialog):
@@ -29,7 +30,10 @@ class SettingsDialog(QDialog):
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         self.tabs.tabBar().setDrawBase(False)
+        self.guards = GuardsPage(bridge)
+        self.guards.changed.connect(lambda made: self.changed.emit({"guards": made}))
         self.tabs.addTab(self.endpoints, self.tr("Endpoints"))
+        self.tabs.addTab(self.guards, self.tr("Guards"))
         close = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         close.rejected.connect(self.reject)
         # Enter in a list is for the list.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.endpoints.config import PRESETS, Endpoint, caution, check_endpoint, new_id, new_name
+from app.endpoints.config import PRESETS, Endpoint, caution, check_endpoint, new_id
 from app.endpoints.serving import backend_of
 from app.errors import ConfigError
 from app.settings import Settings, load_settings, save_settings
@@ -65,7 +65,6 @@ def test_names_are_apart() -> None:
 def test_new_ids_are_new(name: str, taken: list[str]) -> None:
     made = new_id(name, taken)
     assert made not in taken and made != "local" and made
-    assert new_name(name, taken) not in taken
 
 
 def test_presets_are_whole_but_for_what_only_the_person_knows() -> None:
