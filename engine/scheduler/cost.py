@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-FEW = 8
+FEW = 64
 """Tokens up to which a step counts as one of few."""
 _FORGET = 0.998
 """What parts cost beside each other is the model's and the machine's, so it is kept for long."""

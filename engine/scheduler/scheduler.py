@@ -16,13 +16,15 @@ from engine.cache.latent_pool import PAGE_TOKENS, PagedCache, page_count
 from engine.cache.prefix_tree import PrefixTree
 from engine.errors import QueueFull
 from engine.scheduler.budget import Chunks, Pace
-from engine.scheduler.cost import FEW, Load, StepCost
+from engine.scheduler.cost import Load, StepCost
 from engine.scheduler.intervals import Intervals
 from engine.scheduler.kinship import ahead_of, meet
 from engine.scheduler.sequence import Sequence
 
 _RESTORING = 0.1
 """Share of the time that pages from the archive may take from those who compute meanwhile."""
+_DRAFTED = 8
+"""Tokens up to which a step that decodes is filled with drafts."""
 _FRAGMENT = 16
 """What is left of a step's prompt tokens goes to another prompt only if it is so many."""
 
@@ -222,7 +224,7 @@ class Scheduler:
     def _decode(self, plan: Plan) -> None:
         """A token, and drafts if there is room, of everybody whose prompt is done."""
         decoding = [s for s in self.running if s.pending == 1 and not self._restoring(s)]
-        spare = max(FEW - len(decoding), 0)
+        spare = max(_DRAFTED - len(decoding), 0)
         for left, sequence in zip(range(len(decoding), 0, -1), decoding, strict=True):
             while sequence in self.running and not self._room_for(plan, sequence):
                 self._preempt(self.running[-1])

@@ -63,6 +63,24 @@ def test_a_step_agrees_with_the_layers(folder: Path, dense: str) -> None:
     model.close()
 
 
+def test_rows_do_not_depend_on_what_is_beside_them(folder: Path) -> None:
+    """In exact mode to the last bit, up to as many rows as are taken whole."""
+    model = load_model(folder, kernels=KernelOptions(mode="exact"))
+    new = prompts(model, [1 + i % 5 for i in range(24)])
+    new[-1] = prompts(model, [FEW_TOKENS - sum(map(len, new[:-1]))])[0]
+    assert sum(map(len, new)) == FEW_TOKENS
+    caches = prefilled(model, prompts(model, [1 + 7 * i for i in range(24)]))
+    lengths = [cache.length for cache in caches]
+    together = model.forward(Batch(list(zip(caches, new, strict=True))), all_logits=True)
+    for cache, length in zip(caches, lengths, strict=True):
+        cache.truncate(length)
+    alone = [
+        model.forward(Batch([part]), all_logits=True) for part in zip(caches, new, strict=True)
+    ]
+    assert torch.equal(together, torch.cat(alone))
+    model.close()
+
+
 def test_fast_mode_stays_close(folder: Path) -> None:
     exact = load_model(folder, kernels=KernelOptions(mode="exact"))
     fast = load_model(folder, kernels=KernelOptions(mode="fast"))
