@@ -66,10 +66,10 @@ def test_a_step_agrees_with_the_layers(folder: Path, dense: str) -> None:
 def test_rows_do_not_depend_on_what_is_beside_them(folder: Path) -> None:
     """In exact mode to the last bit, up to as many rows as are taken whole."""
     model = load_model(folder, kernels=KernelOptions(mode="exact"))
-    new = prompts(model, [1 + i % 5 for i in range(24)])
+    new = prompts(model, [1 + i % 5 for i in range(20)])
     new[-1] = prompts(model, [FEW_TOKENS - sum(map(len, new[:-1]))])[0]
     assert sum(map(len, new)) == FEW_TOKENS
-    caches = prefilled(model, prompts(model, [1 + 7 * i for i in range(24)]))
+    caches = prefilled(model, prompts(model, [1 + 7 * i for i in range(20)]))
     lengths = [cache.length for cache in caches]
     together = model.forward(Batch(list(zip(caches, new, strict=True))), all_logits=True)
     for cache, length in zip(caches, lengths, strict=True):
