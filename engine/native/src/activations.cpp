@@ -38,7 +38,7 @@ void ActivationRows::quantise(std::int64_t row) {
 void dot(const Isa& isa, const Matrix& matrix, std::int64_t first, std::int64_t count,
          const ActivationRows& x, bool fast, const std::int64_t* tokens, std::int64_t tokens_count,
          float* y, std::int64_t stride) {
-    if (fast && tokens_count > kTokenTile) {
+    if (fast && tokens_count >= isa.panel_tokens) {
         thread_local Scratch scratch;
         for (std::int64_t r = 0; r < count; r += kPanelRows)
             isa.fast_panel(matrix, first + r, std::min<std::int64_t>(kPanelRows, count - r),
@@ -49,16 +49,22 @@ void dot(const Isa& isa, const Matrix& matrix, std::int64_t first, std::int64_t 
         for (std::int64_t t = 0; t < tokens_count; t += most)
             take(t, static_cast<int>(std::min(most, tokens_count - t)));
     };
-    if (fast)
-        return tiles(kTokenTile, [&](std::int64_t t, int tile) {
-            isa.fast_dot(matrix, first, count, x.fast_view(), tokens + t, tile, y + t * stride, stride);
-        });
+    // A block of rows stays in the second-level cache while all tokens meet it.
+    const std::int64_t block = fast && tokens_count <= kTokenTile ? count : kWideRows;
     const WideDot wide = isa.wide_dot[static_cast<int>(matrix.format)];
-    for (std::int64_t r = 0; r < count; r += kWideRows)
-        tiles(kWideTile, [&](std::int64_t t, int tile) {
-            wide(matrix, first + r, std::min<std::int64_t>(kWideRows, count - r), x.wide_view(), tokens + t,
-                 tile, y + t * stride + r, stride);
-        });
+    for (std::int64_t r = 0; r < count; r += block) {
+        const std::int64_t here = std::min(block, count - r);
+        if (fast)
+            tiles(kTokenTile, [&](std::int64_t t, int tile) {
+                isa.fast_dot(matrix, first + r, here, x.fast_view(), tokens + t, tile,
+                             y + t * stride + r, stride);
+            });
+        else
+            tiles(kWideTile, [&](std::int64_t t, int tile) {
+                wide(matrix, first + r, here, x.wide_view(), tokens + t, tile, y + t * stride + r,
+                     stride);
+            });
+    }
 }
 
 }  // namespace selenograph

@@ -26,8 +26,9 @@ using FastPanel = void (*)(const Matrix& matrix, std::int64_t first, std::int64_
 constexpr int kPanelRows = 128;        // so many, that tokens are seldom fetched
 constexpr int kPanelColumns = 256;     // of weights unpacked at a time
 constexpr int kPanelTokens = 128;      // whose sums are held at a time
+constexpr int kPanelScales = 32;       // of a row, held at a time, at most
 constexpr int kPanelScratch =
-    kPanelRows * (kPanelColumns + (kPanelColumns / kGroup + kPanelTokens) * sizeof(float));
+    kPanelRows * (kPanelColumns + (kPanelScales + kPanelTokens) * sizeof(float));
 
 // One row of `columns` (a multiple of 32) to the form of FastRows; returns the row's scale, NaN
 // where a value is not finite.
@@ -129,6 +130,7 @@ struct Isa {
     const char* name;
     bool (*supported)();           // by this processor, asked once
     int block;                     // bytes of INT4 weights in a block of FastRows
+    int panel_tokens;              // from so many on fast_panel outruns fast_dot
     int group_bytes;               // of FastRows for 32 columns; more than 48: a form of its own behind
     WideDot wide_dot[kFormats];    // by Format
     FastDot fast_dot;

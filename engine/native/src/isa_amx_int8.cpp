@@ -37,6 +37,7 @@ bool supported() {
 }
 
 constexpr Isa with_tiles(Isa isa) {
+    isa.panel_tokens = kTokenTile + 1;
     isa.group_bytes = kBothForms;
     isa.fast_panel = amx_panel<ZmmVnniSet>;
     return isa;

@@ -18,7 +18,11 @@ struct ScalarSet : Pairwise<ScalarSet> {
     static constexpr int kWidth = 4;
     static constexpr int kAbreast = 2;
     static constexpr int kTile = 2;
+    static constexpr bool kKeeps = false;
     static constexpr int kSums = 12;
+    static constexpr int kPanelFrom = 5;
+    static constexpr int kRows = 2;
+    static constexpr int kAhead = 0, kRowsAhead = 0;
     using Floats = Lanes<float, 4>;
     using Ints = Lanes<std::int32_t, 4>;
     using Pairs = Lanes<std::int16_t, 8>;

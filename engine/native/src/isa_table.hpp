@@ -19,6 +19,7 @@ constexpr Isa table(const char* name, bool (*supported)(), Quantise quantise, Do
     return {name,
             supported,
             FastLayout<V>::kBlock,
+            V::kPanelFrom,
             3 * kGroup / 2,
             {wide_dot<V, Format::int4>, wide_dot<V, Format::int8>, wide_dot<V, Format::bf16>,
              wide_dot<V, Format::fp8>, wide_dot<V, Format::f32>},

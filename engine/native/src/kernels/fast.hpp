@@ -8,17 +8,20 @@
 //   load_bf16(bytes)                    kWidth values
 //   by_lane(Floats)                     scales of four blocks, so that pick<i> gives block i's
 //   pick<i>(Floats)                     element i of every 128 bits, four times
+//   kRows                               rows whose sums of kTokenTile tokens fit in the registers
+//   kAhead, kRowsAhead                  bytes that memory is asked for ahead: of one token's rows,
+//                                       and of rows taken together
 // Most sets take unpack and dot from pairwise.hpp.
+//
+// Several tokens' activations outgrow the first-level cache, so each block of them meets the same
+// block of several rows. Their weights are asked from memory in the order in which they lie there,
+// not in that of their use: memory likes one long stream better than several.
 #pragma once
 
 #include "../format.hpp"
 
 namespace selenograph {
 namespace {
-
-// Bytes between what is computed and what is asked from memory. The hardware's own look-ahead ends
-// at each page of 4 KB; this crosses them.
-constexpr std::int64_t kAhead = 2048;
 
 template <class V>
 struct FastLayout {
@@ -48,101 +51,100 @@ inline void fast_block(const std::uint8_t* weights, const std::uint8_t* const* x
     }
 }
 
-// Four blocks of weights; their scales fill one vector.
-template <class V, int Tile>
-inline void fast_quad(const std::uint8_t* weights, const std::uint8_t* scales,
-                      const std::uint8_t* const* x, const std::int32_t* const* offset,
-                      Totals<V, Tile>& total) {
-    const auto plain = V::load_bf16(scales);
-    for (int t = 0; t < Tile; ++t) {
-        auto& to = total[t][kSums<Tile> - 1];
-        to = V::fma(V::to_float(V::load_ints(offset[t])), plain, to);
-    }
-    const auto scale = V::by_lane(plain);
-    fast_block<V, Tile, 0>(weights, x, scale, total);
-    fast_block<V, Tile, 1>(weights, x, scale, total);
-    fast_block<V, Tile, 2>(weights, x, scale, total);
-    fast_block<V, Tile, 3>(weights, x, scale, total);
+// Rows one after another: where they begin, and bytes from each to the next.
+struct FastWeights {
+    const std::uint8_t* data;
+    std::int64_t data_stride;
+    const std::uint8_t* scales;
+    std::int64_t scale_stride;
+};
+
+template <class V, int Tile, int Rows, int I>
+inline void fast_blocks(const FastWeights& weights, const std::uint8_t* const* x,
+                        const typename V::Floats* scales, Totals<V, Tile>* total) {
+    for (int r = 0; r < Rows; ++r)
+        fast_block<V, Tile, I>(weights.data + r * weights.data_stride, x, scales[r], total[r]);
 }
 
-// Part of a row: quads `begin` .. `end` and, where `last`, what is left of it.
-template <class V, int Tile>
-inline void fast_stretch(const Matrix& m, std::int64_t row, const std::uint8_t* const* data,
-                         const std::int32_t* const* offsets, std::int64_t begin, std::int64_t end,
-                         bool last, std::int64_t ahead, Totals<V, Tile>& total) {
+// Four blocks of each row; a row's scales for them fill one vector.
+template <class V, int Tile, int Rows>
+inline void fast_quad(const FastWeights& weights, const std::uint8_t* const* x,
+                      const std::int32_t* const* offset, Totals<V, Tile>* total) {
+    typename V::Floats scales[Rows];
+    for (int r = 0; r < Rows; ++r) {
+        const auto plain = V::load_bf16(weights.scales + r * weights.scale_stride);
+        for (int t = 0; t < Tile; ++t) {
+            auto& to = total[r][t][kSums<Tile> - 1];
+            to = V::fma(V::to_float(V::load_ints(offset[t])), plain, to);
+        }
+        scales[r] = V::by_lane(plain);
+    }
+    fast_blocks<V, Tile, Rows, 0>(weights, x, scales, total);
+    fast_blocks<V, Tile, Rows, 1>(weights, x, scales, total);
+    fast_blocks<V, Tile, Rows, 2>(weights, x, scales, total);
+    fast_blocks<V, Tile, Rows, 3>(weights, x, scales, total);
+}
+
+template <class V, int Tile, int Rows>
+inline void fast_rows(const Matrix& m, std::int64_t row, const FastRows& rows,
+                      const std::int64_t* tokens, float* y, std::int64_t stride) {
     using L = FastLayout<V>;
     const std::int64_t groups = m.columns / kGroup;
-    const std::uint8_t* weights = m.data + row * groups * 16 + begin * L::kQuad;
-    const std::uint8_t* scales = m.scales + (row * groups + begin * V::kWidth) * 2;
+    FastWeights weights{m.data + row * groups * 16, groups * 16, m.scales + row * groups * 2,
+                        groups * 2};
+    const std::uint8_t* next = weights.data + (Rows == 1 ? V::kAhead : V::kRowsAhead);
     const std::uint8_t* x[Tile];
     const std::int32_t* offset[Tile];
     for (int t = 0; t < Tile; ++t) {
-        x[t] = data[t];
-        offset[t] = offsets[t];
+        x[t] = rows.data + tokens[t] * rows.stride;
+        offset[t] = rows.offset + tokens[t] * rows.offsets;
     }
-    for (std::int64_t q = begin; q < end; ++q) {
-        for (int line = 0; line < L::kQuad; line += 64) V::prefetch(weights + ahead + line);
-        if (q * L::kQuad % 512 == 0) V::prefetch(scales + ahead / 4);
-        fast_quad<V, Tile>(weights, scales, x, offset, total);
-        weights += L::kQuad;
-        scales += 2 * V::kWidth;
+    Totals<V, Tile> total[Rows];
+    for (auto& of_row : total)
+        for (auto& of_token : of_row)
+            for (auto& sum : of_token) sum = V::zero();
+    for (std::int64_t q = 0; q < groups / V::kWidth; ++q) {
+        for (int r = 0; r < Rows; ++r) {
+            for (int line = 0; line < L::kQuad; line += 64) V::prefetch(next + line);
+            next += L::kQuad;
+            if (q * L::kQuad % 512 == 0)
+                V::prefetch(weights.scales + r * weights.scale_stride + V::kAhead / 4);
+        }
+        fast_quad<V, Tile, Rows>(weights, x, offset, total);
+        weights.data += L::kQuad;
+        weights.scales += 2 * V::kWidth;
         for (int t = 0; t < Tile; ++t) {
             x[t] += 4 * L::kSpan;
             offset[t] += V::kWidth;
         }
     }
     const std::int64_t rest = groups % V::kWidth;
-    if (last && rest > 0) {
-        std::uint8_t last_weights[L::kQuad] = {};
-        std::uint8_t last_scales[2 * V::kWidth] = {};
-        std::memcpy(last_weights, weights, rest * 16);
-        std::memcpy(last_scales, scales, rest * 2);
-        fast_quad<V, Tile>(last_weights, last_scales, x, offset, total);
+    if (rest > 0) {
+        std::uint8_t data[Rows][L::kQuad] = {};
+        std::uint8_t scales[Rows][2 * V::kWidth] = {};
+        for (int r = 0; r < Rows; ++r) {
+            std::memcpy(data[r], weights.data + r * weights.data_stride, rest * 16);
+            std::memcpy(scales[r], weights.scales + r * weights.scale_stride, rest * 2);
+        }
+        fast_quad<V, Tile, Rows>({data[0], L::kQuad, scales[0], 2 * V::kWidth}, x, offset, total);
+    }
+    for (int r = 0; r < Rows; ++r) {
+        for (int t = 0; t < Tile; ++t) {
+            const auto& sums = total[r][t];
+            const auto all = Tile == 1 ? V::add(sums[0], sums[kSums<Tile> - 1]) : sums[0];
+            y[t * stride + r] = V::sum(all) * rows.scale[tokens[t]];
+        }
     }
 }
 
-// Where several tokens' activations outgrow the first-level cache, rows are taken in stretches of
-// kStretch columns, a block of rows at a time; else whole, which memory likes best.
-constexpr int kStretch = 3584;
-constexpr int kStretchRows = 32;
-
 template <class V, int Tile>
-void fast_tile(const Matrix& m, std::int64_t first, std::int64_t count, const FastRows& rows,
+void fast_tile(const Matrix& m, std::int64_t first, std::int64_t count, const FastRows& x,
                const std::int64_t* tokens, float* y, std::int64_t stride) {
-    const std::int64_t quads = m.columns / kGroup / V::kWidth;
-    const bool whole = Tile <= 2 || m.columns <= kStretch;
-    const std::int64_t step = whole ? quads + 1 : kStretch / (kGroup * V::kWidth);
-    const std::int64_t ahead = whole ? kAhead : m.columns / 2;     // in a stretch: the next row's
-    Totals<V, Tile> totals[kStretchRows];
-    for (std::int64_t block = 0; block < count; block += kStretchRows) {
-        const std::int64_t here = count - block < kStretchRows ? count - block : kStretchRows;
-        for (std::int64_t q = 0; q <= quads; q += step) {
-            const bool last = q + step > quads;
-            const std::uint8_t* data[Tile];
-            const std::int32_t* offsets[Tile];
-            for (int t = 0; t < Tile; ++t) {
-                data[t] = rows.data + tokens[t] * rows.stride + q * 4 * FastLayout<V>::kSpan;
-                offsets[t] = rows.offset + tokens[t] * rows.offsets + q * V::kWidth;
-            }
-            for (std::int64_t r = 0; r < here; ++r) {
-                Totals<V, Tile> total;
-                for (int t = 0; t < Tile; ++t)
-                    for (int i = 0; i < kSums<Tile>; ++i)
-                        total[t][i] = q == 0 ? V::zero() : totals[r][t][i];
-                fast_stretch<V, Tile>(m, first + block + r, data, offsets, q,
-                                      last ? quads : q + step, last, ahead, total);
-                for (int t = 0; t < Tile; ++t) {
-                    if (last) {
-                        const auto all =
-                            Tile == 1 ? V::add(total[t][0], total[t][kSums<Tile> - 1]) : total[t][0];
-                        y[t * stride + block + r] = V::sum(all) * rows.scale[tokens[t]];
-                    } else {
-                        for (int i = 0; i < kSums<Tile>; ++i) totals[r][t][i] = total[t][i];
-                    }
-                }
-            }
-        }
-    }
+    constexpr int kRows = Tile == 1 ? 1 : V::kRows;
+    std::int64_t r = 0;
+    for (; r + kRows <= count; r += kRows)
+        fast_rows<V, Tile, kRows>(m, first + r, x, tokens, y + r, stride);
+    for (; r < count; ++r) fast_rows<V, Tile, 1>(m, first + r, x, tokens, y + r, stride);
 }
 
 template <class V>

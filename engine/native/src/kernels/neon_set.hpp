@@ -18,7 +18,12 @@ struct NeonSet {
     static constexpr int kWidth = 4;
     static constexpr int kAbreast = 4;
     static constexpr int kTile = 4;
+    static constexpr bool kKeeps = false;
     static constexpr int kSums = 24;
+    static constexpr int kPanelFrom = 5;
+    static constexpr int kRows = 4;
+    static constexpr int kAhead = 2048;
+    static constexpr int kRowsAhead = 8192;
     using Floats = float32x4_t;
     using Ints = int32x4_t;
     using Bytes = uint8x16_t;

@@ -11,6 +11,9 @@
 //                               additions at the end and runs out of registers)
 //   hold(value&)                keep it in a register
 //   kAbreast, kTile             panels and tokens whose sums fit in the registers together
+//   kPanelFrom                  tokens from which this outruns fast.hpp
+//   kKeeps                      whether their float sums fit there too
+//   even_bf16(at), odd_bf16(at) of kWidth pairs of values
 //
 // A group's int32 stays in range: it starts at -8 * sum(m q) and every partial sum of
 // (nibble - 8) * m * q is below 32 * 8 * 127 * 32767 < 2^31.
@@ -29,12 +32,18 @@ struct Panel {
     static constexpr int kPanels = kPanelRows / V::kWidth;
     static constexpr int kPanelBytes = kOctets * 2 * L::kBlock;    // low and high, unpacked
     static constexpr int kGroups = kPanelColumns / kGroup;
+    // Scales of many rows are turned like weights; those of few are faster taken one by one, beside
+    // which the vector units have other work.
+    static constexpr bool kTurnsScales = V::kWidth >= 16;
+    static constexpr int kScales = kTurnsScales ? L::kBlock / 2 : kGroups;   // held at a time
+    static_assert(kScales <= kPanelScales && kScales % kGroups == 0, "");
 
     static constexpr int kTileBytes = kPanelColumns / kGroup * 48; // a token's activations
 
     std::uint8_t* weights;         // [kPanels][kOctets][2][kBlock]
-    float* scales;                 // [kPanels][kGroups][kWidth]
+    float* scales;                 // [kPanels][kScales][kWidth]
     float* sums;                   // [kPanelTokens][kPanelRows]
+    const float* here;             // the scales of the columns that are unpacked
     // A tile's activations side by side: a loop with few addresses keeps them all in registers.
     alignas(64) std::uint8_t tile[V::kTile * kTileBytes];
     std::int32_t offsets[kGroups][V::kTile];
@@ -42,7 +51,8 @@ struct Panel {
     explicit Panel(std::uint8_t* scratch)
         : weights(scratch),
           scales(reinterpret_cast<float*>(scratch + kPanels * kPanelBytes)),
-          sums(scales + kPanelRows * kGroups) {}
+          sums(scales + kPanelRows * kScales),
+          here(scales) {}
 
     // Rows first .. first + kWidth, those from `count` on repeated from the last; up to
     // kPanelColumns columns from group `g`.
@@ -50,7 +60,6 @@ struct Panel {
               std::int64_t groups) {
         const std::int64_t wide = m.columns / kGroup;
         std::uint8_t* out = weights + panel * kPanelBytes;
-        float* scale = scales + panel * kGroups * V::kWidth;
         const std::uint8_t* rows[V::kWidth];
         for (int r = 0; r < V::kWidth; ++r) {
             const std::int64_t row = first + (r < count ? r : count - 1);
@@ -58,29 +67,44 @@ struct Panel {
             // The next columns of a row come soon; their first touch should not wait for memory.
             V::prefetch(rows[r] + groups * 16);
             V::prefetch(rows[r] + groups * 16 + 64);
-            const std::uint8_t* s = m.scales + (row * wide + g) * 2;
-            for (std::int64_t i = 0; i < groups; ++i) scale[i * V::kWidth + r] = load_bf16(s + 2 * i);
         }
         const std::int64_t bytes = groups * 16;
         for (std::int64_t at = 0; at < bytes; at += L::kBlock) {
             typename V::Bytes turned[L::kBlock / 4];
-            if (at + L::kBlock <= bytes) {
-                V::turn(rows, at, turned);
-            } else {
-                std::uint8_t padded[V::kWidth][L::kBlock] = {};
-                const std::uint8_t* starts[V::kWidth];
-                for (int r = 0; r < V::kWidth; ++r) {
-                    std::memcpy(padded[r], rows[r] + at, bytes - at);
-                    starts[r] = padded[r];
-                }
-                V::turn(starts, 0, turned);
-            }
+            turn(rows, at, bytes, turned);
             for (int o = 0; o < L::kBlock / 4; ++o) {
                 typename V::Bytes even, odd;
                 V::unpack_turned(turned[o], even, odd);
                 V::store_bytes(out + (at / 4 + o) * 2 * L::kBlock, even);
                 V::store_bytes(out + ((at / 4 + o) * 2 + 1) * L::kBlock, odd);
             }
+        }
+    }
+
+    // Likewise the scales of up to kScales groups from `g`.
+    void fill_scales(const Matrix& m, int panel, std::int64_t first, std::int64_t count,
+                     std::int64_t g) {
+        const std::int64_t wide = m.columns / kGroup;
+        const std::int64_t bytes = 2 * (kScales < wide - g ? kScales : wide - g);
+        float* out = scales + panel * kScales * V::kWidth;
+        const std::uint8_t* rows[V::kWidth];
+        for (int r = 0; r < V::kWidth; ++r) {
+            rows[r] = m.scales + ((first + (r < count ? r : count - 1)) * wide + g) * 2;
+            if (kTurnsScales) V::prefetch(rows[r] + bytes);
+        }
+        if constexpr (kTurnsScales) {
+            typename V::Bytes turned[L::kBlock / 4];
+            turn(rows, 0, bytes, turned);
+            for (int pair = 0; pair < L::kBlock / 4; ++pair) {
+                std::uint8_t both[L::kBlock];
+                V::store_bytes(both, turned[pair]);
+                V::store(out + 2 * pair * V::kWidth, V::even_bf16(both));
+                V::store(out + (2 * pair + 1) * V::kWidth, V::odd_bf16(both));
+            }
+        } else {
+            for (int r = 0; r < V::kWidth; ++r)
+                for (std::int64_t i = 0; i < bytes / 2; ++i)
+                    out[i * V::kWidth + r] = load_bf16(rows[r] + 2 * i);
         }
     }
 
@@ -103,8 +127,13 @@ struct Panel {
     template <int Width, int Tile>
     void multiply(int panel, std::int64_t groups, float* y) const {
         const std::uint8_t* w = weights + panel * kPanelBytes;
-        const float* scale = scales + panel * kGroups * V::kWidth;
+        const float* scale = here + panel * kScales * V::kWidth;
         y += panel * V::kWidth;
+        typename V::Floats kept[Width][Tile];
+        if constexpr (V::kKeeps)
+            for (int t = 0; t < Tile; ++t)
+                for (int p = 0; p < Width; ++p)
+                    kept[p][t] = V::load(y + t * kPanelRows + p * V::kWidth);
         for (std::int64_t i = 0; i < groups; ++i) {
             typename V::Ints sum[Width][Tile];
             for (int t = 0; t < Tile; ++t)
@@ -135,13 +164,23 @@ struct Panel {
                 }
             }
             for (int p = 0; p < Width; ++p) {
-                const auto s = V::load(scale + (p * kGroups + i) * V::kWidth);
+                const auto s = V::load(scale + (p * kScales + i) * V::kWidth);
                 for (int t = 0; t < Tile; ++t) {
-                    float* out = y + t * kPanelRows + p * V::kWidth;
-                    V::store(out, V::fma(V::to_float(sum[p][t]), s, V::load(out)));
+                    const auto product = V::to_float(sum[p][t]);
+                    if constexpr (V::kKeeps) {
+                        kept[p][t] = V::fma(product, s, kept[p][t]);
+                        V::hold(kept[p][t]);
+                    } else {
+                        float* out = y + t * kPanelRows + p * V::kWidth;
+                        V::store(out, V::fma(product, s, V::load(out)));
+                    }
                 }
             }
         }
+        if constexpr (V::kKeeps)
+            for (int t = 0; t < Tile; ++t)
+                for (int p = 0; p < Width; ++p)
+                    V::store(y + t * kPanelRows + p * V::kWidth, kept[p][t]);
     }
 
     // One to V::kTile tokens.
@@ -153,6 +192,19 @@ struct Panel {
         multiply<Width, Tile>(panel, groups, y);
     }
 
+    // kBlock bytes of each row from `at`; beyond `bytes`: zeros.
+    static void turn(const std::uint8_t* const* rows, std::int64_t at, std::int64_t bytes,
+                     typename V::Bytes* turned) {
+        if (at + L::kBlock <= bytes) return V::turn(rows, at, turned);
+        std::uint8_t padded[V::kWidth][L::kBlock] = {};
+        const std::uint8_t* starts[V::kWidth];
+        for (int r = 0; r < V::kWidth; ++r) {
+            std::memcpy(padded[r], rows[r] + at, bytes - at);
+            starts[r] = padded[r];
+        }
+        V::turn(starts, 0, turned);
+    }
+
     // One to kPanelTokens tokens into `sums`, without their scales.
     void product(const Matrix& m, std::int64_t first, std::int64_t count, const FastRows& x,
                  const std::int64_t* tokens, int tokens_count) {
@@ -161,17 +213,20 @@ struct Panel {
         const std::int64_t all = m.columns / kGroup;
         for (std::int64_t g = 0; g < all; g += kGroups) {
             const std::int64_t groups = g + kGroups < all ? kGroups : all - g;
-            for (int p = 0; p < panels; ++p)
+            here = scales + g % kScales * V::kWidth;
+            for (int p = 0; p < panels; ++p) {
+                if (here == scales) fill_scales(m, p, first + p * V::kWidth, count - p * V::kWidth, g);
                 fill(m, p, first + p * V::kWidth, count - p * V::kWidth, g, groups);
+            }
             for (int t = 0; t < tokens_count; t += V::kTile) {
                 const int left = tokens_count - t;
-                const int here = left < V::kTile ? left : V::kTile;
-                gather(x, tokens + t, here, left - here < V::kTile ? left - here : V::kTile, g, groups);
+                const int many = left < V::kTile ? left : V::kTile;
+                gather(x, tokens + t, many, left - many < V::kTile ? left - many : V::kTile, g, groups);
                 float* y = sums + t * kPanelRows;
                 int p = 0;
                 for (; p + V::kAbreast <= panels; p += V::kAbreast)
-                    multiply_tile<V::kAbreast>(here, p, groups, y);
-                for (; p < panels; ++p) multiply_tile<1>(here, p, groups, y);
+                    multiply_tile<V::kAbreast>(many, p, groups, y);
+                for (; p < panels; ++p) multiply_tile<1>(many, p, groups, y);
             }
         }
     }

@@ -17,7 +17,12 @@ struct YmmSet : Pairwise<YmmSet<MaddTo>> {
     static constexpr int kWidth = 8;
     static constexpr int kAbreast = 2;
     static constexpr int kTile = 4;
+    static constexpr bool kKeeps = false;
     static constexpr int kSums = 12;
+    static constexpr int kPanelFrom = 9;
+    static constexpr int kRows = 2;
+    static constexpr int kAhead = 4096;
+    static constexpr int kRowsAhead = 8192;
     using Floats = __m256;
     using Ints = __m256i;
     using Bytes = __m256i;

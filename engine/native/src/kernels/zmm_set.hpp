@@ -15,8 +15,13 @@ template <class MaddTo>
 struct ZmmSet : Pairwise<ZmmSet<MaddTo>> {
     static constexpr int kWidth = 16;
     static constexpr int kAbreast = 2;
-    static constexpr int kTile = 8;
+    static constexpr int kTile = 4;
+    static constexpr bool kKeeps = true;
     static constexpr int kSums = 24;
+    static constexpr int kPanelFrom = 24;
+    static constexpr int kRows = 4;
+    static constexpr int kAhead = 6144;
+    static constexpr int kRowsAhead = 20480;
     using Floats = __m512;
     using Ints = __m512i;
     using Bytes = __m512i;
