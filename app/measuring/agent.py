@@ -1,4 +1,6 @@
-"""``selenograph bench agent``: what a step costs beside the model, what kills and stops cost."""
+"""``selenograph bench agent``: what a step costs beside the model, what it takes to judge a call,
+what kills and stops cost.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,7 @@ import psutil
 
 from app import events as ev
 from app.events import Event
+from app.measuring.judging import judging
 from app.measuring.long_run import LongRun, faults
 from app.measuring.record import RESULTS, record
 from app.measuring.stopping import stops
@@ -197,7 +200,8 @@ def main(words: Sequence[str]) -> int:
         folder = Path(name)
         (folder / "overhead").mkdir()
         figures["overhead"] = first = overhead(folder / "overhead", arguments.steps)
-        wrong = list(first["faults"])
+        figures["judging"] = judged = judging(arguments.steps)
+        wrong = [*first["faults"], *judged["faults"]]
         if arguments.kills:
             killed = kills(folder, arguments.steps, arguments.kills, arguments.seed)
             figures["kills"] = killed

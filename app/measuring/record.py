@@ -20,6 +20,8 @@ RESULTS = _ROOT / "docs" / "benchmarks-agent.jsonl"
 LIMITS = {
     "overhead.last_cpu_ms": ("ms", 15.0),
     "overhead.ratio_cpu": ("x", 1.3),
+    "judging.last_call_ms": ("ms", 1.0),
+    "judging.secrets_ms": ("ms", 2.0),
     "stops.stream.worst_ms": ("ms", 100.0),
     "stops.python.worst_ms": ("ms", 2_500.0),
     "stops.stubborn python.worst_ms": ("ms", 2_500.0),
