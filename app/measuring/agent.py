@@ -224,7 +224,7 @@ def main(words: Sequence[str]) -> int:
         for part, values in figures.items():
             print(part)
             for key, value in values.items():
-                print(f"  {key:<14}{value}")
+                print(f"  {key:<16}{value}")
     return 1 if wrong else 0
 
 
