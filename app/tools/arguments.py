@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema
 
 from app.errors import ToolError
+from engine.validity import validate
 
 LONGEST = 1_000_000
 """Characters."""
@@ -22,7 +23,7 @@ def checked(text: str, schema: dict[str, Any]) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise ToolError("arguments", "the arguments are not JSON") from None
     try:
-        jsonschema.validate(arguments, schema)
+        validate(arguments, schema)
     except RecursionError:
         raise ToolError("arguments", "the arguments are nested too deeply") from None
     except jsonschema.ValidationError as error:

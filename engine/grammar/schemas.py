@@ -14,6 +14,9 @@ import numpy as np
 from llguidance import LLMatcher, LLParserLimits
 
 from engine.errors import RequestError, ResourceError
+from engine.grammar.disjoint import types
+from engine.grammar.pointers import Document, Schema
+from engine.grammar.rewriting import in_fewer_keywords, without_patterns
 from engine.grammar.vocabulary import Mask, Vocabulary
 
 if TYPE_CHECKING:
@@ -50,11 +53,12 @@ class Schemas:
 
     def arguments(self, schema: Mapping[str, Any], strict: bool, of: str) -> Compiled:
         """Of a call: an object in any case. Raises as `compiled`."""
-        declared = schema.get("type", "object")
-        names = declared if isinstance(declared, list) else [declared]
-        if "object" in names:
-            return self.compiled({**schema, "type": "object"}, strict, of)
-        return self._fallback(strict, of, "it describes no object")
+        possible = types(Document(schema), schema)
+        if "object" not in possible:
+            return self._fallback(strict, of, "it describes no object")
+        if possible != {"object"}:
+            schema = {**schema, "type": "object"}
+        return self.compiled(schema, strict, of)
 
     def compiled(self, schema: Mapping[str, Any], strict: bool, of: str) -> Compiled:
         """The grammar of what is valid under a schema.
@@ -66,9 +70,9 @@ class Schemas:
         plain = {name: value for name, value in schema.items() if name != "x-guidance"}
         try:
             text = json.dumps(plain, ensure_ascii=False)
-            silent = _silent(plain)
+            fewer = in_fewer_keywords(plain)
         except RecursionError:
-            text, silent = "", ""
+            text, fewer = "", {}
         if not 0 < len(text) <= _MOST_CHARS:
             raise RequestError("schema_unsupported", f"the schema of {of} is too large")
         with self._lock:
@@ -76,34 +80,40 @@ class Schemas:
             if known is not None:
                 self._known.move_to_end((text, strict))
                 return known
-        made = self._compile(text, silent, strict, of)
+        made = self._compile(plain, fewer, strict, of)
         with self._lock:
             self._known[text, strict] = made
             while len(self._known) > _CACHED:
                 self._known.popitem(last=False)
         return made
 
-    def _compile(self, text: str, silent: str, strict: bool, of: str) -> Compiled:
-        matcher = self._matcher(text, lenient=False)
-        trouble = matcher.get_error() or silent
+    def _compile(self, plain: Schema, fewer: Schema, strict: bool, of: str) -> Compiled:
+        matcher = self._matcher(fewer, lenient=False)
+        trouble = matcher.get_error() or _silent(plain)
         if not trouble:
             return Compiled(matcher)
         if strict:
             raise _unsupported(of, trouble)
-        if matcher.is_error():
-            matcher = self._matcher(text, lenient=True)
-            trouble = "; ".join(matcher.get_grammar_warnings()) or trouble
-        if matcher.is_error():
-            return self._fallback(strict, of, matcher.get_error())
-        return Compiled(matcher, _line(trouble))
+        if not matcher.is_error():
+            return Compiled(matcher, _line(trouble))
+        for looser in (fewer, plain, without_patterns(fewer, self._takes_pattern)):
+            matcher = self._matcher(looser, lenient=True)
+            if not matcher.is_error():
+                said = "; ".join(matcher.get_grammar_warnings()) if looser is fewer else ""
+                return Compiled(matcher, _line(said or trouble))
+        return self._fallback(strict, of, trouble)
+
+    def _takes_pattern(self, pattern: str) -> bool:
+        alone = self._matcher({"type": "string", "pattern": pattern}, lenient=True)
+        return not alone.is_error()
 
     def _fallback(self, strict: bool, of: str, trouble: str) -> Compiled:
         if strict:
             raise _unsupported(of, trouble)
-        any_object = self._matcher(json.dumps(ANY_OBJECT), lenient=False)
+        any_object = self._matcher(ANY_OBJECT, lenient=False)
         return Compiled(any_object, f"any object is allowed: {_line(trouble)}")
 
-    def _matcher(self, schema: str, lenient: bool) -> LLMatcher:
+    def _matcher(self, schema: Schema, lenient: bool) -> LLMatcher:
         # Blanks anywhere would let a model go on with nothing else; this is how K2 writes JSON.
         options: JsonCompileOptions = {
             "item_separator": ", ?",
@@ -112,7 +122,8 @@ class Schemas:
             "coerce_one_of": False,
             "lenient": lenient,
         }
-        grammar = LLMatcher.grammar_from_json_schema(schema, overrides=options)
+        text = json.dumps(schema, ensure_ascii=False)
+        grammar = LLMatcher.grammar_from_json_schema(text, overrides=options)
         return LLMatcher(self._vocabulary.library, grammar, log_level=0, limits=_LIMITS)
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.errors import RequestError
+from engine.grammar.disjoint import types
+from engine.grammar.pointers import Document
 from engine.grammar.rules import Grammars, Rules
 from engine.protocol import (
     ChatMessage,
@@ -24,8 +29,8 @@ from engine.protocol import (
 Schema = dict[str, Any]
 MESSAGES = (ChatMessage("user", "Call the tool that fits."),)
 _WORD: Schema = {"type": "string", "maxLength": 12}
-_LARGEST = 20_000
-"""Bytes of a schema's file; a prompt of a small model holds no more."""
+_LARGEST = 50_000
+"""Bytes of a schema's file."""
 
 
 def _object(**properties: Schema) -> Schema:
@@ -103,22 +108,40 @@ def schemas_in(folder: Path | None) -> tuple[list[Schema], str]:
             schema = json.loads(path.read_bytes())
         except (ValueError, RecursionError):
             continue
-        if isinstance(schema, dict) and schema.get("type") == "object":
+        if isinstance(schema, dict) and "object" in types(Document(schema), schema):
             found.append(schema)
     if not found:
         raise RequestError("no_schemas", f"there is no schema of an object in {folder}")
-    return found, f"{len(found):,} schemas of {folder.name}"
+    return found, folder.name
+
+
+def enforced(
+    schemas: Sequence[Schema], grammars: Grammars, draw: random.Random
+) -> tuple[list[Schema], Counter[str]]:
+    """Those that are enforced in full, shuffled; and why the others are refused where ``strict``
+    asks for that.
+    """
+    kept, refused = list[Schema](), Counter[str]()
+    for schema in schemas:
+        specs = (ToolSpec(FunctionSpec("do", "", schema, True)),)
+        try:
+            grammars.rules(ChatRequest(MESSAGES, tools=specs))
+        except RequestError as error:
+            refused[_kind(error.message)] += 1
+        else:
+            kept.append(schema)
+    draw.shuffle(kept)
+    return kept, refused
 
 
 def cases(schemas: Sequence[Schema], grammars: Grammars, draw: random.Random) -> Iterator[Case]:
-    """Without end: one to three tools, most often one has to be called. What cannot be enforced in
-    full is left out.
+    """Without end: one to three tools, most often one has to be called. The schemas, all of which
+    are enforced in full, come up one after the other.
     """
+    dealt = itertools.cycle(schemas)
     while True:
-        tools = {
-            f"{word}_{i}": draw.choice(schemas)
-            for i, word in enumerate(draw.sample(["get", "set", "find", "läs"], draw.randint(1, 3)))
-        }
+        words = draw.sample(["get", "set", "find", "läs"], draw.randint(1, 3))
+        tools = {f"{word}_{i}": next(dealt) for i, word in enumerate(words)}
         named = draw.choice(list(tools))
         choices: tuple[ToolChoice, ...] = ("required", NamedTool(ToolName(named)), "auto", "none")
         choice = draw.choices(choices, _CHANCES)[0]
@@ -129,12 +152,15 @@ def cases(schemas: Sequence[Schema], grammars: Grammars, draw: random.Random) ->
             tool_choice=choice,
             parallel_tool_calls=draw.random() < 0.2,
         )
-        try:
-            rules = grammars.rules(asked)
-        except RequestError:
-            continue
+        rules = grammars.rules(asked)
         assert rules is not None
         yield Case(tools, specs, choice, rules, draw.choice([0, 0, 7, 131]))
 
 
 _CHANCES = (7, 2, 2, 1)
+
+
+def _kind(message: str) -> str:
+    """A refusal without what is of this schema alone."""
+    said = message.split(": ", 1)[-1]
+    return re.split(r"[:/'\"]|\d", said)[0].strip(" []") or said

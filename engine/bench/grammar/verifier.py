@@ -12,8 +12,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from jsonschema import ValidationError
-from jsonschema.validators import validator_for
+from jsonschema import SchemaError, ValidationError
 
 from engine.bench.grammar.cases import Case
 from engine.grammar.vocabulary import Vocabulary
@@ -23,6 +22,7 @@ from engine.text.pieces import Piece, Problem, ReasoningDelta, TextDelta, ToolCa
 from engine.text.stream_parser import StreamParser
 from engine.text.tokenizer import Tokenizer
 from engine.text.tool_call import ToolSpec
+from engine.validity import validate
 
 _LONGEST = 12
 """Bytes of a token when a reply is cut anew."""
@@ -60,10 +60,9 @@ def schema_faults(case: Case, outcome: Outcome) -> Iterator[str]:
         if call.problem is not None:
             yield f"{call.name}: {call.problem}"
             continue
-        schema = case.tools[call.name]
         try:
-            validator_for(schema)(schema).validate(json.loads(call.arguments))
-        except (ValidationError, ValueError) as error:
+            validate(json.loads(call.arguments), case.tools[call.name])
+        except (ValidationError, SchemaError, ValueError) as error:
             yield f"{call.name}: {str(error).splitlines()[0]}"
 
 

@@ -8,7 +8,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from engine.bench.figures import Figure, figure
-from engine.bench.grammar.cases import KINDS, MESSAGES, Case, cases, schemas_in
+from engine.bench.grammar.cases import KINDS, MESSAGES, Case, Schema, cases, enforced, schemas_in
 from engine.bench.grammar.verifier import Outcome, other_faults, schema_faults
 from engine.bench.options import Options
 from engine.cache.latent_pool import page_count
@@ -43,8 +43,9 @@ NANO = Path(__file__).parents[3] / "resources" / "models" / "nano"
 _CONTEXT = 2048
 _ASIDE = 8
 """Requests at once."""
-_MOST, _MOST_TEXT = 1200, 60
-"""Tokens of a reply that has to call, and of one that may go on talking."""
+_MOST, _MOST_OTHERS, _MOST_TEXT = 1200, 400, 60
+"""Tokens of a reply that has to call, of one that does so under others' schemas, whose texts find
+no end by chance, and of one that may go on talking."""
 _THOUGHT = 24
 _TIMED = 12
 """Requests whose steps and masks are timed."""
@@ -65,6 +66,8 @@ class Bench:
     tokenizer: Tokenizer
     grammars: Grammars
     template: ChatTemplate
+    most: int = _MOST
+    """Tokens of a reply that has to call."""
 
     @classmethod
     def of(cls, name: str, folder: Path, threads: int, dtype: torch.dtype = torch.float32) -> Bench:
@@ -87,11 +90,11 @@ class Bench:
         """Queue a case at temperature 1; its reasoning is closed after a few tokens. Tools whose
         schemas leave no room are not told."""
         prompt = self.template.render(MESSAGES, case.specs)
-        if len(prompt.token_ids) > _CONTEXT - _MOST:
+        if len(prompt.token_ids) > _CONTEXT - self.most:
             prompt = self.template.render(MESSAGES)
         prompt = replace(prompt, next_call_index=case.first_call)
         talks = case.choice in ("auto", "none")
-        most = _MOST_TEXT if talks else _MOST
+        most = _MOST_TEXT if talks else self.most
         request = Request(
             f"case-{seed}",
             prompt,
@@ -107,7 +110,8 @@ class Bench:
 
 
 def grammar_figures(options: Options) -> Iterator[Figure]:
-    """Of random weights and of nano: valid calls, replies without a fault; shares of a step.
+    """Of random weights and of nano: valid calls, replies without a fault; with our own schemas
+    also shares of a step.
 
     Raises RequestError ``no_schemas``.
     """
@@ -116,12 +120,13 @@ def grammar_figures(options: Options) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory(prefix="selenograph-bench-") as scratch:
         shape = TinyShape(layers=2, experts=4, context=_CONTEXT)
         small = write_tiny(Path(scratch) / "random", seed=3, shape=shape)
-        wide = _write_wide(Path(scratch) / "wide")
         for name, folder in (("random", small), ("nano", NANO)):
             bench = Bench.of(name, folder, 1)
-            found = cases(schemas, bench.grammars, random.Random(11))
-            yield from verified(bench, found, options.calls, source, options.tell)
+            yield from sampled(bench, schemas, source, options)
             bench.engine.close()
+        if options.schemas is not None:
+            return
+        wide = _write_wide(Path(scratch) / "wide")
         for name, folder, dtype in (
             ("nano", NANO, torch.float32),
             ("wide", wide, torch.bfloat16),
@@ -132,7 +137,23 @@ def grammar_figures(options: Options) -> Iterator[Figure]:
             bench.engine.close()
 
 
+def sampled(
+    bench: Bench, schemas: Sequence[Schema], source: str, options: Options
+) -> Iterator[Figure]:
+    """So many calls under our own schemas, or those of others' that are enforced in full."""
+    draw, name = random.Random(11), bench.name
+    if options.schemas is not None:
+        bench.most, name = _MOST_OTHERS, f"{name}.others"
+        there, (schemas, refused) = len(schemas), enforced(schemas, bench.grammars, draw)
+        kinds = ", ".join(f"{count} {kind}" for kind, count in refused.most_common())
+        options.tell(f"refused where strict asks for it: {kinds}")
+        source += f": {len(schemas):,} of {there:,} schemas of objects enforced in full"
+    found = cases(schemas, bench.grammars, draw)
+    yield from verified(name, bench, found, options.calls, source, options.tell)
+
+
 def verified(
+    name: str,
     bench: Bench,
     found: Iterator[Case],
     wanted: int,
@@ -145,6 +166,7 @@ def verified(
     calls = replies = wrong_calls = wrong_replies = 0
     reasons: Counter[str] = Counter()
     faults: list[str] = []
+    called: set[int] = set()
     seed = 0
     told = time.monotonic()
     while min(calls, replies) < wanted:
@@ -165,27 +187,31 @@ def verified(
             )
             faults += (*in_calls, *beside)
             calls += len(outcome.calls)
+            called |= {
+                id(case.tools[call.name]) for call in outcome.calls if call.name in case.tools
+            }
             replies += 1
             wrong_calls += len(in_calls)
             wrong_replies += bool(in_calls or beside)
             reasons[outcome.reason] += 1
         if time.monotonic() - told > 20:
             told = time.monotonic()
-            tell(f"{bench.name}: {calls} of {wanted} calls")
+            tell(f"{name}: {calls} of {wanted} calls")
     for number in running:
         engine.drop(f"case-{number}")
     ended = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     first = f"; first fault: {faults[0][:200]}" if faults else ""
     yield figure(
-        f"grammar.{bench.name}.calls",
+        f"grammar.{name}.calls",
         1 - wrong_calls / calls,
         "valid",
         "limit",
         1.0,
-        note=f"{calls:,} calls sampled at temperature 1, {source}{first}",
+        note=f"{calls:,} calls of {len(called):,} schemas sampled at temperature 1, "
+        f"{source}{first}",
     )
     yield figure(
-        f"grammar.{bench.name}.replies",
+        f"grammar.{name}.replies",
         1 - wrong_replies / replies,
         "right",
         "limit",

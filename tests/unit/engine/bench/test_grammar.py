@@ -37,7 +37,7 @@ def outcome_of(bench: Bench, case: Case, text: str) -> Outcome:
 def test_a_few_calls_of_nano(bench: Bench) -> None:
     schemas, source = schemas_in(None)
     found = cases(schemas, bench.grammars, random.Random(3))
-    calls, replies = verified(bench, found, 12, source, lambda text: None)
+    calls, replies = verified("nano", bench, found, 12, source, lambda text: None)
     assert (calls.name, calls.value, calls.ratio) == ("grammar.nano.calls", 1.0, 1.0)
     assert (replies.name, replies.value) == ("grammar.nano.replies", 1.0)
     assert "first fault" not in calls.note

@@ -76,4 +76,29 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "one_of": object_of(
         how={"oneOf": [SHORT, {"type": "integer"}, {"type": "array", "maxItems": 1}]}
     ),
+    "one_of by reference": {
+        "$defs": {
+            "file": object_of(1, path=SHORT, size={"type": "integer"}),
+            "name": {"type": "string", "maxLength": 6},
+        },
+        **object_of(of={"oneOf": [{"$ref": "#/$defs/file"}, {"$ref": "#/$defs/name"}]}),
+    },
+    "one_of that overlap": {
+        **object_of(0, a=SHORT, b={"type": "integer"}, c={"type": "boolean"}),
+        "oneOf": [{"required": ["a"]}, {"required": ["b"]}],
+    },
+    "not": {**object_of(1, a=SHORT, b={"type": "integer"}), "not": {"required": ["b"]}},
+    "not that value": object_of(a={"enum": ["x", "y", 3], "not": {"enum": ["x", 3.0]}}),
+    "condition": {
+        **object_of(1, kind={"enum": ["near", "far"]}, km={"type": "integer"}),
+        "if": {"properties": {"kind": {"const": "far"}}},
+        "then": {"required": ["km"]},
+        "else": {"properties": {"km": False}},
+    },
+    "dependencies": {
+        **object_of(0, card={"type": "integer"}, address=SHORT, note=SHORT),
+        "dependentRequired": {"card": ["address"]},
+        "dependentSchemas": {"note": {"required": ["card"]}},
+    },
+    "unknown format": object_of(a={"type": "string", "format": "phone", "maxLength": 8}),
 }

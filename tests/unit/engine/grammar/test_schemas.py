@@ -33,10 +33,17 @@ def test_sampled_arguments_are_valid(pen: Pen, kind: str) -> None:
 
 ODD: dict[str, tuple[dict[str, Any], str]] = {
     "unique": (object_of(a={"type": "array", "uniqueItems": True}), "uniqueItems"),
-    "not": (object_of(a={"not": {"type": "string"}}), "not"),
+    "not": (object_of(a={"not": {"pattern": "a"}}), "not"),
     "look": (object_of(a={"type": "string", "pattern": "^(?=a)b"}), "look-around"),
-    "condition": ({**object_of(0, a={}), "if": {}, "then": {}}, "if"),
-    "format": (object_of(a={"type": "string", "format": "phone"}), "phone"),
+    "condition": (
+        {
+            **object_of(0, a={}),
+            "if": {"properties": {"a": {"minimum": 3}}},
+            "then": {"required": ["a"]},
+        },
+        "if",
+    ),
+    "format": (object_of(a={"type": "string", "format": "iri"}), "iri"),
     "one_of": (object_of(a={"oneOf": [{"type": "number"}, {"type": "integer"}]}), "oneOf"),
     "unknown type": (object_of(a={"type": "text"}), "text"),
     "elsewhere": (object_of(a={"$ref": "https://example.org/schema"}), "example.org"),
@@ -63,6 +70,16 @@ def test_what_cannot_be_enforced_is_said(pen: Pen, kind: str) -> None:
         assert all(isinstance(json.loads(call.arguments), dict) for call in one.calls)
         if one.calls:
             assert any(c == "schema_not_enforced" and word in m for c, m in one.remarks)
+
+
+def test_what_else_a_schema_says_is_enforced_beside_an_odd_pattern(pen: Pen) -> None:
+    schema = object_of(a={"type": "string", "pattern": "^(?=a)b"}, b={"const": 7})
+    rules = pen.rules({"do": schema}, tool_choice="required")
+    written = [pen.write(rules, seed, in_reasoning=True, most=900) for seed in range(6)]
+    calls = [call for one in written for call in one.calls]
+    assert calls
+    assert all(json.loads(call.arguments)["b"] == 7 for call in calls)
+    assert all("look-around" in one.remarks[0][1] for one in written if one.calls)
 
 
 def test_a_schema_that_never_ends_is_refused(pen: Pen) -> None:

@@ -1,0 +1,113 @@
+"""The contrary of a schema, in keywords that the grammar library knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from engine.grammar.disjoint import TYPES, canonical, listed_values
+from engine.grammar.pointers import Document, Schema
+
+SILENT = frozenset(
+    {"title", "description", "default", "examples", "$comment", "deprecated", "readOnly"}
+)
+"""Keywords that demand nothing."""
+_DEEPEST = 6
+_MOST = 8
+"""Alternatives that one contrary may have."""
+
+
+class NotSayable(Exception):
+    """A contrary for which there are no such keywords."""
+
+
+def contrary(document: Document, schema: object, within: object = True, depth: int = 0) -> Schema:
+    """What is valid exactly where ``schema`` is not, of what is valid under ``within``.
+
+    Raises NotSayable.
+    """
+    if isinstance(schema, bool):
+        return {"enum": []} if schema else {}
+    if not isinstance(schema, Mapping) or depth > _DEEPEST:
+        raise NotSayable
+    if set(schema) <= {"$ref", *SILENT} and "$ref" in schema:
+        return contrary(document, document.target(schema["$ref"]), within, depth + 1)
+    ways: list[Schema] = []
+    for keyword in schema.keys() - SILENT:
+        say = _SAYABLE.get(keyword)
+        if say is None:
+            raise NotSayable
+        ways += say(document, schema, within, depth + 1)
+    return any_of(ways)
+
+
+def any_of(ways: list[Schema]) -> Schema:
+    """One of them. Raises NotSayable where there are too many."""
+    if len(ways) > _MOST:
+        raise NotSayable
+    return ways[0] if len(ways) == 1 else {"anyOf": ways} if ways else {"enum": []}
+
+
+def _type(document: Document, schema: Schema, within: object, depth: int) -> list[Schema]:
+    listed = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    if not TYPES.issuperset(listed):
+        raise NotSayable  # of integers; or no types at all
+    others = sorted(TYPES.difference(listed))
+    return [{"type": others}] if others else []
+
+
+def _required(document: Document, schema: Schema, within: object, depth: int) -> list[Schema]:
+    names = schema["required"]
+    if not isinstance(names, list):
+        raise NotSayable
+    return [{"type": "object", "properties": {name: False}} for name in names]
+
+
+def _properties(document: Document, schema: Schema, within: object, depth: int) -> list[Schema]:
+    ways: list[Schema] = []
+    for name, one in schema["properties"].items():
+        around = [
+            part["properties"][name]
+            for part in document.parts(within)
+            if name in part.get("properties", {})
+        ]
+        other = contrary(document, one, {"allOf": around}, depth)
+        ways.append({"type": "object", "required": [name], "properties": {name: other}})
+    return ways
+
+
+def _values(document: Document, schema: Schema, within: object, depth: int) -> list[Schema]:
+    """Only beside values that are counted up."""
+    gone = {canonical(value) for value in listed_values(schema) or ()}
+    for part in document.parts(within):
+        values = listed_values(part)
+        if values is None and part.get("type") == "boolean":
+            values = [True, False]
+        if values is not None:
+            left: list[Any] = [value for value in values if canonical(value) not in gone]
+            return [{"enum": left}] if left else []
+    raise NotSayable
+
+
+def _not(document: Document, schema: Schema, within: object, depth: int) -> list[Schema]:
+    return [schema["not"]]
+
+
+def _all(document: Document, schema: Schema, within: object, depth: int) -> list[Schema]:
+    return [contrary(document, one, within, depth) for one in schema["allOf"]]
+
+
+def _any(document: Document, schema: Schema, within: object, depth: int) -> list[Schema]:
+    return [{"allOf": [contrary(document, one, within, depth) for one in schema["anyOf"]]}]
+
+
+_SAYABLE: dict[str, Callable[[Document, Schema, object, int], list[Schema]]] = {
+    "type": _type,
+    "required": _required,
+    "properties": _properties,
+    "const": _values,
+    "enum": _values,
+    "not": _not,
+    "allOf": _all,
+    "anyOf": _any,
+}
