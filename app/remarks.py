@@ -77,6 +77,13 @@ def _(body: ev.RepairAsked) -> Words | None:
     return "repair", f"Calls did not fit ({wrong}); asked to write them again{times}"
 
 
+@remark.register
+def _(body: ev.FormatProblemSeen) -> Words | None:
+    if body.code != "leaked_markers":
+        return None  # those stand at their call
+    return body.code, f"{body.message[:1].upper()}{body.message[1:]}"
+
+
 _LOOP = {
     "told": "{call} gave the same result {times} times; the model is told",
     "forbidden": "{call}: the engine does not let the model write that call again",

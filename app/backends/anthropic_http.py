@@ -11,6 +11,7 @@ import msgspec
 
 from app.backends import base, wire
 from app.backends.anthropic_form import system_and_messages, tool_list
+from app.backends.leaks import parsed
 from app.errors import BackendError
 from engine.protocol import CompletionTokensDetails, PromptTokensDetails, Usage
 
@@ -103,7 +104,10 @@ class AnthropicBackend:
     def name(self) -> str:
         return self._name
 
-    async def stream(self, request: base.ModelRequest) -> AsyncIterator[base.BackendEvent]:
+    def stream(self, request: base.ModelRequest) -> AsyncIterator[base.BackendEvent]:
+        return parsed(self._stream(request))
+
+    async def _stream(self, request: base.ModelRequest) -> AsyncIterator[base.BackendEvent]:
         reader = _Reader(self._name, self._origin)
         signs = wire.Signs()
         body = msgspec.json.encode(self._body(request))

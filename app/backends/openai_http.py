@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from app.backends import base, wire
+from app.backends.leaks import parsed
 from app.errors import BackendError, SelenographError
 from engine.protocol import (
     ChatMessage,
@@ -112,7 +113,10 @@ class OpenAIBackend:
     def name(self) -> str:
         return self._name
 
-    async def stream(self, request: base.ModelRequest) -> AsyncIterator[base.BackendEvent]:
+    def stream(self, request: base.ModelRequest) -> AsyncIterator[base.BackendEvent]:
+        return self._stream(request) if self._ours else parsed(self._stream(request))
+
+    async def _stream(self, request: base.ModelRequest) -> AsyncIterator[base.BackendEvent]:
         reader = Reader(self._name, self._ours)
         signs = None if self._ours else wire.Signs()
         body = msgspec.json.encode(_body(request, self._ours))
