@@ -1,0 +1,17 @@
+"""Arguments that the engine may write are those that the app takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.errors import ToolError
+from app.tools.arguments import checked
+
+
+def test_multiples_are_those_of_the_numbers_as_written() -> None:
+    schema = {"type": "object", "properties": {"a": {"multipleOf": 0.01}}}
+    for right in ("0.03", "653147852.03", "1e308", "-7", "0.0"):
+        assert "a" in checked(f'{{"a": {right}}}', schema)
+    for wrong in ("0.031", "1e-300", "Infinity"):
+        with pytest.raises(ToolError, match="is not a multiple of"):
+            checked(f'{{"a": {wrong}}}', schema)
