@@ -134,11 +134,20 @@ class Confined:
                 _kill(pid, signal.SIGTERM)
             try:
                 async with asyncio.timeout(_PATIENCE):
-                    await self.process.wait()
+                    await self._gone()
             except TimeoutError:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
-        await self.process.wait()
+        await self._gone()
+
+    async def _gone(self) -> None:
+        """Nobody hears of a process's end before its pipe's, and that comes after what is in it."""
+        reading = asyncio.create_task(self._drain())
+        try:
+            await self.process.wait()
+        finally:
+            reading.cancel()
+            await asyncio.wait({reading})
 
     async def _watched(self) -> None:
         while self.alive:

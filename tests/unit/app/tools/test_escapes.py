@@ -5,6 +5,7 @@ The system calls' numbers are x86-64's. What would exhaust the machine is in ``t
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import platform
@@ -211,11 +212,8 @@ os.write(1, b"\\0" + mark.encode() + b"\\0" + TEXT)
 while True:
     os.write(1, b"x" * 100_000)
 """
-    for text, why in (
-        ("b'[1]\\n'", "an outcome that makes no sense"),
-        ("b'{' + b'[' * 90_000 + b'\\n'", "an outcome that makes no sense"),
-        ("b'{'", "an outcome that was too long"),
-    ):
+
+    async def attempt(text: str, why: str) -> None:
         tool = Python(30, workplace)
         try:
             with pytest.raises(ToolError, match=why):
@@ -223,6 +221,14 @@ while True:
                 await tool.run({"code": code}, context, lambda text: None)
         finally:
             await tool.close()
+
+    async with asyncio.TaskGroup() as tasks:
+        for text, why in (
+            ("b'[1]\\n'", "an outcome that makes no sense"),
+            ("b'{' + b'[' * 90_000 + b'\\n'", "an outcome that makes no sense"),
+            ("b'{'", "an outcome that was too long"),
+        ):
+            tasks.create_task(attempt(text, why))
 
 
 async def test_the_filter_is_in_force(workplace: Workplace, context: ToolContext) -> None:

@@ -89,21 +89,27 @@ async def test_a_hundred_megabytes(python: Python, context: ToolContext) -> None
 
 
 async def test_no_end(context: ToolContext) -> None:
+    """Three ways, each in a conversation of its own, at the same time."""
     tool = Python(seconds=1)
+    stubborn = (
+        "import time\nwhile True:\n    try:\n        time.sleep(9)\n    except BaseException: pass"
+    )
+
+    async def endless(number: int, code: str, kept: str) -> None:
+        mine = replace(context, conversation=str(number))
+        await run(tool, mine, "x = 5")
+        message = await fault(tool, mine, code)
+        assert message == f"the code ran longer than 1 s and was stopped{kept}"
+        if kept:
+            assert await run(tool, mine, "1") == "1"
+        else:
+            assert await run(tool, mine, "x") == "5"
+
     try:
-        await run(tool, context, "x = 5")
-        message = await fault(tool, context, "while True: pass")
-        assert message == "the code ran longer than 1 s and was stopped"
-        message = await fault(tool, context, "import time; time.sleep(100)")
-        assert message == "the code ran longer than 1 s and was stopped"
-        assert await run(tool, context, "x") == "5"
-        stubborn = (
-            "import time\nwhile True:\n    try:\n        time.sleep(9)\n"
-            "    except BaseException: pass"
-        )
-        message = await fault(tool, context, stubborn)
-        assert message.endswith("was stopped; its variables are gone")
-        assert await run(tool, context, "1") == "1"
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(endless(1, "while True: pass", ""))
+            tasks.create_task(endless(2, "import time; time.sleep(100)", ""))
+            tasks.create_task(endless(3, stubborn, "; its variables are gone"))
     finally:
         await tool.close()
 

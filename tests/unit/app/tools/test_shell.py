@@ -93,6 +93,26 @@ async def test_time_and_stop_leave_nobody(shell: Shell, context: ToolContext) ->
     assert descendants() <= before
 
 
+async def test_what_nobody_reads_does_not_hold_up_the_end(
+    shell: Shell, context: ToolContext
+) -> None:
+    """A pipe that is full while the command is stopped."""
+    took = []
+    for _ in range(2):
+        error = await fault(shell, context, "yes & yes; wait")
+        assert "more than 4 MiB printed" in error.message
+        confined = await Workplace(strongest=shell._workplace.strongest).start(
+            ("/bin/sh", "-c", "yes"), context, edits=True
+        )
+        stdout = confined.process.stdout
+        assert stdout is not None
+        await stdout.read(1)
+        began = time.monotonic()
+        await confined.close()
+        took.append(time.monotonic() - began)
+    assert min(took) < 0.8
+
+
 async def test_what_is_left_behind_goes(shell: Shell, context: ToolContext) -> None:
     before = descendants()
     began = time.monotonic()
