@@ -2,7 +2,7 @@
 #include "isa_table.hpp"
 #include "kernels/dot_loop.hpp"
 #include "kernels/pack_avx2.hpp"
-#include "kernels/quantise_avx2.hpp"
+#include "kernels/quantise_avx512.hpp"
 #include "kernels/zmm_set.hpp"
 
 namespace selenograph {
@@ -33,7 +33,7 @@ bool supported() {
 
 }  // namespace
 
-const Isa kAvx512 = table<ZmmSet<MaddAdd>>("avx512", supported, quantise_row_avx2<64>, dot_loop,
+const Isa kAvx512 = table<ZmmSet<MaddAdd>>("avx512", supported, quantise_row_avx512, dot_loop,
                                      pack_row_avx2<4>, pack_row_avx2<8>);
 
 }  // namespace selenograph

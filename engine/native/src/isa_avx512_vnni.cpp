@@ -1,7 +1,7 @@
 // AVX-512 with VNNI: Intel's servers since Cascade Lake, AMD since Zen 4.
 #include "isa_table.hpp"
 #include "kernels/pack_avx2.hpp"
-#include "kernels/quantise_avx2.hpp"
+#include "kernels/quantise_avx512.hpp"
 #include "kernels/zmm_vnni.hpp"
 
 namespace selenograph {
@@ -15,7 +15,7 @@ std::int64_t dot_loop(std::int64_t rounds) {
 }  // namespace
 
 const Isa kAvx512Vnni =
-    table<ZmmVnniSet>("avx512_vnni", has_avx512_vnni, quantise_row_avx2<64>, dot_loop,
+    table<ZmmVnniSet>("avx512_vnni", has_avx512_vnni, quantise_row_avx512, dot_loop,
                       pack_row_avx2<4>, pack_row_avx2<8>);
 
 }  // namespace selenograph

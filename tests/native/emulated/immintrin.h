@@ -47,6 +47,11 @@ static inline __m512i emulated_cvtps_epi32(__m512 a) {
     });
 }
 
+static inline __m256i emulated_cvtepi32_epi16(__m512i a) {
+    return emulated_each<__m256i, std::int16_t, std::int32_t>(
+        a, [](auto x) { return static_cast<std::int16_t>(x); });
+}
+
 static inline __m512 emulated_maskz_loadu_ps(simde__mmask16 mask, const void* from) {
     float out[16] = {};
     for (int i = 0; i < 16; ++i)
@@ -69,6 +74,7 @@ static inline void emulated_mask_storeu_ps(void* to, simde__mmask16 mask, __m512
 #define _mm512_cvtepu16_epi32 emulated_cvtepu16_epi32
 #define _mm512_cvtepi32_ps emulated_cvtepi32_ps
 #define _mm512_cvtps_epi32 emulated_cvtps_epi32
+#define _mm512_cvtepi32_epi16 emulated_cvtepi32_epi16
 // Where SIMDe's alias is missing or wrong.
 #undef _mm512_madd_epi16
 #define _mm512_madd_epi16 simde_mm512_madd_epi16

@@ -15,7 +15,7 @@
 #pragma once
 
 #include "../isa.hpp"
-#include "quantise_avx2.hpp"
+#include "quantise_avx512.hpp"
 #include "zmm_set.hpp"
 
 namespace selenograph {
@@ -87,7 +87,7 @@ inline void put_tile_row(const float* x, std::int64_t columns, float scale, std:
 
 inline float quantise_row_amx(const float* x, std::int64_t columns, std::uint8_t* data,
                               std::int32_t* offset) {
-    const float scale = quantise_row_avx2<64>(x, columns, data, offset);
+    const float scale = quantise_row_avx512(x, columns, data, offset);
     if (scale > 0.0f) put_tile_row(x, columns, scale, data);
     return scale;
 }
