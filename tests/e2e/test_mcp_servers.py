@@ -16,10 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPushButton, QWidget
+from pytestqt.qtbot import QtBot
 
+from app import events as ev
 from app.errors import ToolError
 from app.mcp.config import McpServer
 from app.mcp.connection import Connection
+from app.tools.base import FormReply
+from ui.forms import FormDialog
 
 Fetch = Callable[..., dict[str, Any]]
 
@@ -124,6 +129,77 @@ async def test_everything(node: Path, tmp_path: Path) -> None:
         assert len(said) >= 3
         pictures = [n.removeprefix("x__") for n in made.offers if "image" in n.lower()]
         assert "[image: image/png" in await call(made, pictures[0])
+
+
+class Person:
+    """Fills in the window's own form for what a server asks."""
+
+    def __init__(self, bot: QtBot, fills: dict[str, object], button: str) -> None:
+        self._bot, self._fills, self._button = bot, fills, button
+        self.asked: list[dict[str, Any]] = []
+
+    async def ask(self, server: str, message: str, schema: dict[str, Any]) -> FormReply:
+        self.asked.append(schema)
+        dialog = FormDialog(ev.FormAsked("call", "form", server, message, schema))
+        self._bot.addWidget(dialog)
+        answers: list[FormReply] = []
+        dialog.answered.connect(lambda action, said: answers.append(FormReply(action, said)))
+        for name, value in self._fills.items():
+            self._fill(dialog.findChild(QWidget, f"field_{name}"), value)
+        button = dialog.findChild(QPushButton, self._button)
+        assert isinstance(button, QPushButton)
+        button.click()
+        return answers[0]
+
+    def _fill(self, field: QWidget | None, value: object) -> None:
+        match field:
+            case QLineEdit():
+                field.setText(str(value))
+            case QCheckBox():
+                field.setChecked(bool(value))
+            case QComboBox():
+                field.setCurrentText(str(value))
+            case _:
+                assert field is not None and isinstance(value, list)
+                for check in field.findChildren(QCheckBox):
+                    check.setChecked(check.text() in value)
+
+
+async def test_everything_asks_by_a_form(node: Path, tmp_path: Path, qtbot: QtBot) -> None:
+    program = str(node / "mcp-server-everything")
+    fills: dict[str, object] = {
+        "name": "Ада",
+        "check": True,
+        "email": "ada@example.org",
+        "birthdate": "1815-12-10",
+        "integer": 36,
+        "untitledSingleSelectEnum": "Phoebe",
+        "titledSingleSelectEnum": "Wonder Woman",
+        "titledMultipleSelectEnum": ["Salmon", "Trout"],
+        "legacyTitledEnum": "Birds",
+    }
+    async with connected(tmp_path, command=program, args=("stdio",)) as made:
+        offer = made.offers["x__trigger-elicitation-request"]
+
+        async def answered(button: str, fills: dict[str, object]) -> str:
+            person = Person(qtbot, fills, button)
+            result = await made.call(offer, {}, lambda text: None, person.ask)
+            assert len(person.asked) == 1
+            return result
+
+        sent = await answered("sendForm", fills)
+        assert "User provided the requested information" in sent
+        assert "- Name: Ада" in sent and "- Agreed to terms: true" in sent
+        assert "- Favorite Integer: 36" in sent and "- Favorite Number: 3.14" in sent
+        for chosen in ("Phoebe", "hero-3", "fish-2", "fish-3", "pet-3", "Guitar"):
+            assert f'"{chosen}"' in sent
+        assert '"fish-1"' not in sent and '"homepage"' not in sent
+        assert "User declined" in await answered("declineForm", {})
+        assert "User cancelled" in await answered("cancelForm", {})
+        # Where nobody is there to be asked, and for pages that are to be opened: declined.
+        assert "User declined" in await call(made, "trigger-elicitation-request")
+        page = await call(made, "trigger-url-elicitation", url="https://example.org/")
+        assert "declined" in page
 
 
 async def test_everything_over_http(node: Path, tmp_path: Path, unused_tcp_port: int) -> None:
