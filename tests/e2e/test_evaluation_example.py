@@ -20,7 +20,7 @@ WRONG = {**TASK, "id": "wrong", "check": {"kind": "number", "value": 396}}
 
 def test_the_documented_example_passes_and_fails_where_it_should(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "evaluation.md").read_text("utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code, *_ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     (tmp_path / "test_suite.py").write_text(code)
     (tmp_path / "suite.jsonl").write_text(f"{json.dumps(TASK)}\n{json.dumps(WRONG)}\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", "."]
