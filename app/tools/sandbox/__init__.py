@@ -73,12 +73,14 @@ def command_line(
             "CORE": 0,
         },
         "landlock": None,
-        "seccomp": "",
+        "seccomp": [],
+        "attributes": [str(path) for path in place.writable],
     }
     own_files = level == "bubblewrap"
-    filter = seccomp.program(internet=place.network or own_files, attributes=own_files)
-    if filter is not None:
-        config["seccomp"] = base64.b64encode(filter).decode()
+    internet = place.network or own_files
+    ways: tuple[seccomp.Attributes, ...] = ("free",) if own_files else ("asked", "never")
+    filters = [seccomp.program(internet, way) for way in ways]
+    config["seccomp"] = [base64.b64encode(one).decode() for one in filters if one is not None]
     if level != "bubblewrap" and landlock_version():
         config["landlock"] = {
             "read": [

@@ -11,6 +11,7 @@ _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
     "/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives", "/etc/fonts", "/etc/mime.types",
     "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/magic",
+    "/etc/os-release", "/etc/lsb-release", "/etc/debian_version", "/etc/redhat-release",
 )  # fmt: skip
 _NETWORK = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl", "/etc/ca-certificates", "/etc/pki")
 _SECRETS = (

@@ -10,6 +10,7 @@ Sources: prctl(2), capabilities(7), seccomp(2), landlock(7) and ``linux/landlock
 
 from __future__ import annotations
 
+import _thread  # as it starts sooner than threading
 import base64
 import contextlib
 import ctypes
@@ -26,6 +27,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _DEATH_SIGNAL, _SECCOMP, _BOUNDING_DROP, _NO_NEW_PRIVS, _SUBREAPER = 1, 22, 24, 38, 36
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _FILTER_MODE = 2
+_PIDFD_GETFD = 438
+_SECCOMP_CALL, _NEW_LISTENER = {"x86_64": 317, "aarch64": 277}, 8
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 # linux/landlock.h: what a rule can allow below a folder, by the interface's version
@@ -54,16 +57,22 @@ def main() -> None:
     _call("PR_SET_PDEATHSIG", _libc.prctl(_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0))
     if os.getppid() != config["parent"]:
         os._exit(1)
+    number, told = os.pipe()
+    taken, done = os.pipe()
     child = os.fork()
     if not child:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         try:
-            _become(config, command)
+            os.close(done)
+            _become(config, command, (told, taken))
         finally:
             os._exit(127)
+    os.close(told)
+    os.close(taken)
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)  # so that its pipes end with the command
+    _thread.start_new_thread(_answer, (child, number, done, config["attributes"]))
     status = None
     while status is None and not ended:
         done, how = _wait(os.WNOHANG)
@@ -73,6 +82,21 @@ def main() -> None:
             time.sleep(0.01)
     _end_all()
     os._exit(1 if status is None else (128 + -status if status < 0 else status))
+
+
+def _answer(child: int, number: int, done: int, folders: list[str]) -> None:
+    """What the kernel asks us about the command's calls, if it does: then its child says by what
+    handle, which we take.
+    """
+    told = os.read(number, 16)
+    listener = -1
+    if told:
+        with contextlib.suppress(OSError):
+            listener = _libc.syscall(_PIDFD_GETFD, os.pidfd_open(child), int(told), 0)
+    os.close(done)
+    if listener >= 0:
+        sys.path.append(os.path.dirname(__file__))
+        __import__("attributes").serve(listener, folders)
 
 
 def _wait(options: int) -> tuple[int, int]:
@@ -112,7 +136,9 @@ def _descendants() -> list[int]:
     return found
 
 
-def _become(config: dict[str, Any], command: list[str]) -> None:
+def _become(
+    config: dict[str, Any], command: list[str], supervisor: tuple[int, int] | None = None
+) -> None:
     for name, most in config["limits"].items():
         what = getattr(resource, f"RLIMIT_{name}")
         if name == "NPROC" and config["supervise"]:
@@ -125,7 +151,7 @@ def _become(config: dict[str, Any], command: list[str]) -> None:
     if config["landlock"]:
         _landlock(config["landlock"])
     if config["seccomp"]:
-        _seccomp(base64.b64decode(config["seccomp"]))
+        _seccomp([base64.b64decode(code) for code in config["seccomp"]], supervisor)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing too much is an error, not the end
     os.execvpe(command[0], command, os.environ)
 
@@ -166,14 +192,28 @@ def _landlock(config: dict[str, Any]) -> None:
     os.close(ruleset)
 
 
-def _seccomp(code: bytes) -> None:
-    kept = ctypes.create_string_buffer(code, len(code))
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_void_p))
 
-    class Program(ctypes.Structure):
-        _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_void_p))
 
-    program = Program(len(code) // 8, ctypes.addressof(kept))
-    _call("seccomp", _libc.prctl(_SECCOMP, _FILTER_MODE, ctypes.byref(program), 0, 0))
+def _seccomp(filters: list[bytes], supervisor: tuple[int, int] | None) -> None:
+    """The first asks the supervisor; the last is for where there is none, or where somebody else
+    is asked already. ``supervisor``: pipes, to tell it the handle and to hear that it has it.
+    """
+    kept = [ctypes.create_string_buffer(code, len(code)) for code in filters]
+    programs = [_Program(len(code) // 8, ctypes.addressof(code)) for code in kept]
+    if supervisor is not None and len(programs) > 1:
+        listener = _libc.syscall(
+            _SECCOMP_CALL[os.uname().machine], 1, _NEW_LISTENER, ctypes.byref(programs[0])
+        )
+        if listener >= 0:
+            told, taken = supervisor
+            os.write(told, b"%d" % listener)
+            os.read(taken, 1)
+            os.close(listener)
+            return
+    last = ctypes.byref(programs[-1])
+    _call("seccomp", _libc.prctl(_SECCOMP, _FILTER_MODE, last, 0, 0))
 
 
 def _tasks_of_ours() -> int:

@@ -14,9 +14,12 @@ import socket
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+from app.tools.sandbox.attributes import CALLS
 
 _LOAD, _EQUAL, _ANY_BIT, _AT_LEAST, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x06
-_ALLOW, _ERROR = 0x7FFF0000, 0x00050000
+_ALLOW, _ASK, _ERROR = 0x7FFF0000, 0x7FC00000, 0x00050000
 _NUMBER, _ARCH = 0, 4
 """Offsets in ``struct seccomp_data``."""
 _X32 = 0x40000000
@@ -122,38 +125,32 @@ _MODES: dict[str, tuple[int | None, int | None, int]] = {
     "openat": (257, 56, 3),
 }
 _ATTRIBUTES: dict[str, tuple[int | None, int | None]] = {
-    "chmod": (90, None),
-    "fchmodat": (268, 53),
-    "fchmodat2": (452, 452),
-    "chown": (92, None),
-    "lchown": (94, None),
-    "fchownat": (260, 54),
-    "utime": (132, None),
-    "utimes": (235, None),
-    "futimesat": (261, None),
     "setxattr": (188, 5),
     "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
     "setxattrat": (463, 463),
     "removexattr": (197, 14),
     "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
     "removexattrat": (466, 466),
     "file_setattr": (469, 469),
 }
-"""What changes a file that was not opened."""
-_UTIMENSAT = (280, 88)
+"""What changes a file that may only be read."""
 _CLONE, _IOCTL, _SOCKET, _PERSONALITY = (56, 220), (16, 29), (41, 198), (135, 92)
 
+Attributes = Literal["free", "asked", "never"]
 Code = list[tuple[int, int, int, int]]
 """Instructions: code, jump if true, jump if false, operand."""
 
 
-def program(internet: bool, attributes: bool = True) -> bytes | None:
+def program(internet: bool, attributes: Attributes = "free") -> bytes | None:
     """The filter for this machine, as an array of ``struct sock_filter``; None: it is of a kind we
     have no numbers for.
 
     ``internet``: whether sockets of it may be made. None of other families may: a socket file in
-    the folder would lead to a program outside. ``attributes``: whether modes, owners and times of
-    files may be changed by their names, which Landlock would not keep to the folder.
+    the folder would lead to a program outside. ``attributes``: modes, owners and times of files,
+    whose changes Landlock would not keep to the folder: free, asked about
+    (:mod:`app.tools.sandbox.attributes`), or never changed.
     """
     machine = _MACHINES.get(platform.machine())
     if machine is None:
@@ -171,12 +168,16 @@ def program(internet: bool, attributes: bool = True) -> bytes | None:
         code += _denied(numbers[at], errno.EPERM)
     for numbers in _MISSING.values():
         code += _denied(numbers[at], errno.ENOSYS)
-    if not attributes:
+    otherwise = {"free": _ALLOW, "asked": _ASK, "never": _ERROR | errno.EPERM}[attributes]
+    if attributes != "free":
         for numbers in _ATTRIBUTES.values():
-            code += _denied(numbers[at], errno.EPERM)
-        code += _checked(_UTIMENSAT[at], 1, [(_ANY_BIT, 0xFFFFFFFF)])  # a name; without: a handle
-    for *mode_numbers, argument in _MODES.values():
-        code += _checked(mode_numbers[at], argument, [(_ANY_BIT, _SET_ID)])
+            code += _denied(numbers[at], errno.EOPNOTSUPP)  # programs go on without them
+    for name, (*mode_numbers, argument) in _MODES.items():
+        after = otherwise if name in CALLS else _ALLOW
+        code += _checked(mode_numbers[at], argument, [(_ANY_BIT, _SET_ID)], after)
+    for name, numbers in CALLS.items():
+        if name not in _MODES:
+            code += _returned(numbers[at], otherwise)
     code += _checked(_CLONE[at], 0, [(_ANY_BIT, _NAMESPACES)])
     code += _checked(_IOCTL[at], 1, [(_EQUAL, _TIOCSTI), (_EQUAL, _TIOCLINUX)])
     families = [socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK] if internet else []
@@ -191,17 +192,23 @@ def _fail(code: int) -> tuple[int, int, int, int]:
 
 
 def _denied(number: int | None, code: int) -> Code:
-    return [] if number is None else [(_EQUAL, 0, 1, number), _fail(code)]
+    return _returned(number, _ERROR | code)
 
 
-def _checked(number: int | None, argument: int, tests: Sequence[tuple[int, int]]) -> Code:
+def _returned(number: int | None, what: int) -> Code:
+    return [] if number is None else [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, what)]
+
+
+def _checked(
+    number: int | None, argument: int, tests: Sequence[tuple[int, int]], otherwise: int = _ALLOW
+) -> Code:
     """Deny a call if any test of the low half of an argument holds."""
     if number is None:
         return []
     body: Code = [(_LOAD, 0, 0, 16 + 8 * argument)]
     for test, operand in tests:
         body += [(test, 0, 1, operand), _fail(errno.EPERM)]
-    body.append((_RETURN, 0, 0, _ALLOW))
+    body.append((_RETURN, 0, 0, otherwise))
     return [(_EQUAL, 0, len(body), number), *body]
 
 

@@ -57,6 +57,7 @@ def _many(text: str) -> tuple[Attempt, ...]:
 
 
 FILES = _many(r"""
+    inherited files: [escaped(n) for n in inherited()]
     read a key !: escaped(open(KEY).read())
     read by dots !: escaped(open(os.path.join(SCRATCH, "..", "outside", ".ssh", "id")).read())
     read through a link !: os.symlink(KEY, SCRATCH + "/l1"); escaped(open(SCRATCH + "/l1").read())
@@ -74,12 +75,26 @@ FILES = _many(r"""
     change its times !: os.utime(KEY, (1, 1)); escaped()
     change its attributes !: os.setxattr(KEY, "user.x", b"1"); escaped()
     cut it off: os.truncate(KEY, 0); escaped()
+    change a mode by handle !: h = os.open(os.__file__, os.O_RDONLY); os.fchmod(h, os.fstat(h).st_mode & 0o777); escaped()
+    change a mode by a place's handle !: h = os.open(KEY, os.O_PATH); r, e = kernel(452, h, b"", 0o600, 0x1000); assert r == 0; escaped()
+    change a mode through a link !: os.symlink(KEY, SCRATCH + "/l4"); os.chmod(SCRATCH + "/l4", 0o600); escaped()
+    change a mode through a folder's link !: os.symlink(OUTSIDE, SCRATCH + "/l5"); os.chmod(SCRATCH + "/l5/.ssh/id", 0o600); escaped()
+    change a mode by dots !: os.chmod(SCRATCH + "/../outside/.ssh/id", 0o600); escaped()
+    change a mode from the root's handle !: os.chmod(KEY[1:], 0o600, dir_fd=os.open("/", os.O_PATH)); escaped()
+    change a mode through proc !: os.chmod("/proc/self/root" + KEY, 0o600); escaped()
+    change a mode through proc's handle !: h = os.open(KEY, os.O_PATH); os.chmod(f"/proc/self/fd/{h}", 0o600); escaped()
+    change a mode from another folder !: os.chdir("/"); os.chmod(KEY[1:], 0o600); escaped()
+    change times by handle !: h = os.open(os.__file__, os.O_RDONLY); s = os.fstat(h); os.utime(h, ns=(s.st_atime_ns, s.st_mtime_ns)); escaped()
+    change times of a link !: os.symlink(KEY, SCRATCH + "/l6"); os.utime(SCRATCH + "/l6", (1, 1)); escaped()
+    change an owner by handle !: h = os.open(os.__file__, os.O_RDONLY); os.fchown(h, os.getuid(), -1); escaped()
+    change attributes by handle: os.setxattr(os.open(os.__file__, os.O_RDONLY), "user.x", b"1"); escaped()
+    give a file away: h = os.open(SCRATCH + "/o", os.O_CREAT | os.O_RDWR); os.fchown(h, 12345, 12345); escaped()
+    a setuid bit through the supervisor: open(SCRATCH + "/s4", "w"); kernel(452, -100, (SCRATCH + "/s4").encode(), 0o4755, 0); assert os.stat(SCRATCH + "/s4").st_mode & 0o6000; escaped()
     write to the system: open("/usr/escaped", "w").write("x"); escaped()
     write to etc: open("/etc/escaped", "w").write("x"); escaped()
     write to the interpreter: open(os.path.join(sys.prefix, "escaped.pth"), "w").write("x"); escaped()
     write to the app: open(LAUNCH, "a").write(""); escaped()
     make a folder at the root: os.mkdir("/escaped"); escaped()
-    inherited files: [escaped(n) for n in inherited()]
     shadow: escaped(open("/etc/shadow").read())
     raw disk: os.open("/dev/vda", os.O_RDONLY); escaped()
     kernel memory: os.open("/dev/mem", os.O_RDONLY); escaped()

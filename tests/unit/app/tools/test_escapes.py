@@ -139,7 +139,7 @@ async def python(workplace: Workplace) -> AsyncIterator[Python]:
 
 def fresh(world: World) -> None:
     for path in world.scratch.iterdir():
-        if not path.is_dir():
+        if path.is_symlink() or not path.is_dir():
             path.unlink()
 
 

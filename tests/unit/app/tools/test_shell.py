@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 import time
 from pathlib import Path
 
@@ -12,8 +14,8 @@ import pytest
 from app.errors import ToolError
 from app.tools.base import Level, ToolContext
 from app.tools.excerpt import HEAD, TAIL
-from app.tools.sandbox import probe
-from app.tools.sandbox.config import Limits
+from app.tools.sandbox import command_line, probe
+from app.tools.sandbox.config import Limits, Place
 from app.tools.sandbox.workplace import Workplace
 from app.tools.shell import Shell
 
@@ -91,6 +93,65 @@ async def test_time_and_stop_leave_nobody(shell: Shell, context: ToolContext) ->
         await task
     assert time.monotonic() - began < 2.5
     assert descendants() <= before
+
+
+async def test_modes_and_times_of_ones_own_files(shell: Shell, context: ToolContext) -> None:
+    assert context.folder is not None
+    work = """
+set -e
+printf '#!/bin/sh\\necho it runs\n' > x; chmod 750 x; ./x
+touch -d 2001-02-03T04:05:06Z x; cp -p x y; chown $(id -u) y; ln -s x l; touch -h -d @5 l
+mkdir d; chmod 1777 d; cd d; touch -d @7 ../z; chmod 600 ../z; tar cf t.tar -C .. x y
+mkdir o; tar xpf t.tar -C o; stat -c '%n %a %Y' o/x o/y ../z; stat -c '%a' .
+python3 -I -S - <<'CODE'
+import os
+os.chmod("t.tar", 0o640, dir_fd=os.open(".", os.O_RDONLY))
+h = os.open("t.tar", os.O_RDWR)
+os.fchmod(h, 0o604)
+os.utime(h, ns=(11, 12))
+os.utime("t.tar", ns=(os.stat(h).st_atime_ns, 13))
+print(oct(os.stat(h).st_mode), os.stat(h).st_atime_ns, os.stat(h).st_mtime_ns)
+for name in ("nothing", "", "t.tar/x"):
+    try:
+        os.chmod(name, 0o600)
+    except OSError as error:
+        print(error.strerror)
+CODE
+"""
+    assert (await run(shell, context, work)).splitlines() == [
+        "it runs",
+        "o/x 750 981173106",
+        "o/y 750 981173106",
+        "../z 600 7",
+        "1777",
+        "0o100604 11 13",
+        "No such file or directory",
+        "No such file or directory",
+        "Not a directory",
+    ]
+
+
+async def test_where_somebody_watches_calls_already_they_are_denied(context: ToolContext) -> None:
+    """As in some containers: then the kernel asks nobody else."""
+    if await probe("landlock") != "landlock":
+        pytest.skip("no landlock here")
+    assert context.folder is not None
+    place = Place(context.folder, writable=(context.folder,))
+    script = "echo text > x; chmod 600 x; touch -d @5 x; cat x"
+    words = list(command_line(("/bin/sh", "-c", script), place, Limits(), "landlock"))
+    config = json.loads(words[4])
+    config["seccomp"] = config["seccomp"][-1:]
+    words[4] = json.dumps(config)
+    done = await asyncio.to_thread(
+        subprocess.run, words, cwd=context.folder, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "text\n"
+    assert done.stderr.count("Operation not permitted") == 2
+
+
+async def test_an_environment_of_python_can_be_made(shell: Shell, context: ToolContext) -> None:
+    made = "python3 -m venv --without-pip v && v/bin/python -c 'import sys; print(sys.prefix)'"
+    assert await run(shell, context, made) == f"{context.folder}/v"
 
 
 async def test_what_nobody_reads_does_not_hold_up_the_end(
