@@ -29,6 +29,12 @@ def _float_shares() -> Mapping[str, float]:
     }
 
 
+def _gemm_peaks() -> Mapping[str, float]:
+    # VNNI's peak is that of one instruction for four products; ours need one and a half and more.
+    # On AVX-512 that is measured, over one layer of K2's shape; the other is counted.
+    return {"avx512_vnni": 0.36, "avx512_bf16": 0.36, "avx_vnni": 0.5}
+
+
 @dataclass(frozen=True, slots=True)
 class Costs:
     """Shares are of the machine's own measured ceilings, 0 to 1."""
@@ -42,14 +48,17 @@ class Costs:
     decodes at 0.91 of it, all parts together."""
     gemv_peak: float = 0.36
     """Of the dot-product peak on few rows, where memory would be faster. Estimated."""
-    gemm_peak: float = 0.68
-    """Of it on many rows. Measured: 0.63 to 0.78 over one layer of K2's shape on AVX2, 0.62 over a
-    whole model of Moonlight's with everything around the kernels."""
+    gemm_peak: Mapping[str, float] = field(default_factory=_gemm_peaks)
+    """Of it on many rows, by instruction set."""
+    other_gemm_peak: float = 0.68
+    """For an instruction set that is not in the table. Measured: 0.63 to 0.78 over one layer of
+    K2's shape on AVX2 and 0.72 on AVX-512, 0.62 over a whole model of Moonlight's on AVX2 with
+    everything around the kernels."""
     tile_peak: float = 0.15
     """The same with AMX: its tiles span two groups of 32, whose scales have to be applied
     outside. Estimated."""
     gemm_half_rows: float = 3.0
-    """Rows of a matrix product that reach half of ``gemm_peak``. Estimated."""
+    """Rows of a matrix product that reach half of that. Estimated."""
     float_share: Mapping[str, float] = field(default_factory=_float_shares)
     """Float operations a second over INT8 ones, by instruction set."""
     other_float_share: float = 0.25
@@ -66,6 +75,9 @@ class Costs:
     """A layer of a prompt's token without an accelerator, for each value of the hidden width:
     norms, rotation, sums. Measured: 3.1 us a token of the embedded model, 26 us of Moonlight's
     shape."""
+    token_s: float = 10e-6
+    """The same for each token of a prompt, however narrow: ends of rows, pages, choices of experts.
+    Measured: what 512 tokens of the embedded model take beyond all else, on AVX2 and AVX-512."""
     step_s: float = 500e-6
     """A step: scheduling, sampling, parsing, sending. Measured there, too."""
     chunk_tokens: int = 512

@@ -1,7 +1,7 @@
 """What fits where: the bytes of every part, tier by tier, never more than a tier may hold.
 
-There are as many ways to put a model on a machine as it has places for the dense part: the
-processor and each accelerator. The precision of that part and the room for experts follow.
+The dense part goes to the processor or to an accelerator, where some experts may stay with it and
+room may be kept to stream the others through. Its precision and the room for experts follow.
 """
 
 from __future__ import annotations
@@ -68,9 +68,10 @@ def device_budget(device: Accelerator, costs: Costs) -> int:
 def fits(footprint: Footprint, hardware: Hardware, policy: Policy, costs: Costs) -> list[Fit]:
     """Every way that fits; none if the machine is too small."""
     found = [
-        _on_device(footprint, hardware, device, policy, costs, share)
+        _on_device(footprint, hardware, device, policy, costs, share, streams)
         for device in (hardware.accelerators if policy.devices else ())
         for share in (_HOT_SHARES if policy.hot_experts and not device.unified else (0.0,))
+        for streams in (True, False)
     ]
     if policy.processor:
         found.append(_on_processor(footprint, hardware, policy, costs))
@@ -110,7 +111,9 @@ def _on_device(
     policy: Policy,
     costs: Costs,
     hot_share: float,
+    streams: bool,
 ) -> Fit | None:
+    """``streams``: with buffers for streaming, which take room from the hot experts."""
     buffers = 2 * costs.stream_buffer_bytes
     ram = {"program": costs.program_bytes, "embeddings": footprint.embedding_bytes}
     gpu = {"program": costs.device_program_bytes}
@@ -130,15 +133,14 @@ def _on_device(
     gpu |= _dense_and_cache(footprint, form, kv_tokens)
     room -= sum(gpu.values()) - costs.device_program_bytes
     host_room -= sum(gpu.values()) if device.unified else 0
-    streams = room >= buffers and host_room >= buffers * (2 if device.unified else 1)
     if streams:
+        if room < buffers or host_room < buffers * (2 if device.unified else 1):
+            return None
         gpu["streaming"] = ram["streaming"] = buffers
         room -= buffers
     hot = int(hot_share * min(footprint.expert_count, room // footprint.expert_bytes))
-    if hot == footprint.expert_count and streams:
-        # Nothing is left to stream.
-        streams = False
-        del gpu["streaming"], ram["streaming"]
+    if streams and hot == footprint.expert_count:
+        return None  # nothing is left to stream
     if device.unified:
         ram |= {f"{part} (accelerator)": size for part, size in gpu.items()}
         gpu = {}

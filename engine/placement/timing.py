@@ -235,7 +235,9 @@ class Timing:
         costs = self.costs
         if form != "int4" or self.footprint.exact:
             return self._float_rate * costs.float_peak
-        peak = max(costs.gemv_peak, costs.gemm_peak * rows / (rows + costs.gemm_half_rows))
+        most = costs.gemm_peak.get(self.hardware.isa, costs.other_gemm_peak)
+        few = min(costs.gemv_peak, most)
+        peak = max(few, most * rows / (rows + costs.gemm_half_rows))
         if self.hardware.isa.startswith("amx"):
             peak = costs.tile_peak
         return self.hardware.int8_rate(self.split.threads) * peak
@@ -284,7 +286,7 @@ class Timing:
         costs, f = self.costs, self.footprint
         layer = costs.device_layer_s
         if self.split.device is None:
-            layer = costs.layer_s + tokens * f.hidden * costs.value_s
+            layer = costs.layer_s + tokens * (costs.token_s + f.hidden * costs.value_s)
         return Spent({"overhead": costs.step_s + f.layers * layer})
 
     @property

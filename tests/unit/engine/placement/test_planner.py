@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.placement.costs import MEASURED
 from engine.placement.fitting import LEAST_CONTEXT, Fit, Policy, fits
-from engine.placement.footprint import Footprint, footprint
+from engine.placement.footprint import Footprint, Part, footprint
 from engine.placement.hardware import Accelerator, Hardware
 from engine.placement.planner import plan
 from engine.placement.report import find_model, machines
@@ -323,3 +323,49 @@ def test_only_servers_run_the_giants(shape: str) -> None:
     assert verdicts["laptop-16gb"] == "does not fit"
     assert verdicts["epyc-768gb-48gb"] == "runs well"
     assert verdicts["xeon-amx-1tb-24gb"] == "runs well"
+
+
+def test_room_for_streaming_is_not_taken_from_experts_that_gain_more_from_it() -> None:
+    model = Footprint(
+        name="deepseek_v3",
+        layers=1,
+        moe_layers=1,
+        experts=256,
+        top_k=1,
+        hidden=256,
+        context_length=1024,
+        expert_form="bf16",
+        dense_form="bf16",
+        embedding=Part(matrices=((64_000, 256),)),
+        head=Part(matrices=((64_000, 256),)),
+        tied=False,
+        attention=Part(matrices=((768, 256), (576, 256), (1024, 512), (256, 512))),
+        dense_mlp=Part(matrices=((512, 256), (512, 256), (256, 512))),
+        shared=Part(matrices=()),
+        router=Part(matrices=((256, 257),)),
+        expert=Part(matrices=((1408, 256), (1408, 256), (256, 1408))),
+        norms=1280,
+        kv_width=576,
+        read_flops=8704,
+        pair_flops=2560,
+        expand_flops=1_048_576,
+    )
+    card = Accelerator(
+        name="card", memory_gib=3.0, read_gb_per_s=50.0, bus_gb_per_s=2.0, bf16_tflops=1.0
+    )
+    small = Hardware(
+        name="machine",
+        isa="scalar",
+        cores=1,
+        memory_gib=2.0,
+        available_gib=1.0,
+        read_gb_per_s={1: 10.0},
+        int8_gops={1: 50.0},
+        disk_gb_per_s=1.0,
+        accelerators=(card,),
+    )
+    # With so much memory there is room for the buffers on this side too.
+    large = msgspec.structs.replace(small, memory_gib=4.0, available_gib=2.0)
+    policy = Policy(dense="bf16")
+    assert plan(model, large, policy).turn_s <= plan(model, small, policy).turn_s
+    assert sum(layer.gpu for layer in plan(model, large, policy).layers) == 256
