@@ -76,6 +76,7 @@ static inline void emulated_mask_storeu_ps(void* to, simde__mmask16 mask, __m512
 #define _mm512_cvtps_epi32 emulated_cvtps_epi32
 #define _mm512_cvtepi32_epi16 emulated_cvtepi32_epi16
 // Where SIMDe's alias is missing or wrong.
+#define _mm512_shuffle_f32x4 simde_mm512_shuffle_f32x4
 #undef _mm512_madd_epi16
 #define _mm512_madd_epi16 simde_mm512_madd_epi16
 #ifndef _MM_FROUND_NO_EXC
