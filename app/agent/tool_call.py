@@ -21,7 +21,7 @@ from app.errors import StoreError, ToolError
 from app.state import ToolRun
 from app.store.journal import Item
 from app.tools.base import Tool
-from app.tools.web.untrusted import untrusted
+from app.tools.web.untrusted import briefly_untrusted, untrusted
 
 CHANGED = "(The user changed the arguments of this call before it ran.)\n"
 _OUTPUT_EVERY = 0.1
@@ -204,7 +204,9 @@ async def _consent(run: Run, span: str, planned: Planned, tool: Tool) -> Answer:
 
 
 def _marked(run: Run, tool: Tool, text: str) -> str:
-    return untrusted(text) if run.marks and tool.outside == "raw" else text
+    if tool.outside != "raw":
+        return text
+    return untrusted(text) if run.marks else briefly_untrusted(text)
 
 
 def _bounded(run: Run, text: str) -> str:

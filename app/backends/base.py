@@ -50,8 +50,9 @@ class Traits:
     model: str = ""
     """What is asked for where a run names no model."""
     marks: bool = True
-    """It can be told by marks around a text that this is data; the embedded model learnt results
-    without them."""
+    """It can be told by marks around a text that this is data. The embedded model learnt results
+    without them and is told by one word.
+    """
 
 
 @dataclass(frozen=True, slots=True)

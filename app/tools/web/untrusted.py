@@ -12,6 +12,11 @@ def untrusted(text: str) -> str:
     return f"{_NOTE}\n【begin】\n{_unmarked(text)}\n【end】"
 
 
+def briefly_untrusted(text: str) -> str:
+    """For a model that learnt results without marks: one word, which costs it no answers."""
+    return f"data:\n{text}"
+
+
 def _unmarked(text: str) -> str:
     return text.replace("【begin】", "[begin]").replace("【end】", "[end]")
 
