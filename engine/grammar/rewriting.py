@@ -35,8 +35,14 @@ _CHOICES = 24
 
 def in_fewer_keywords(schema: Schema) -> dict[str, Any]:
     """The same schema where nothing can be said otherwise. Raises RecursionError."""
-    entangled = any(_entangled(node, node is schema) for node in _within(schema))
-    return _rewritten(None if entangled else Document(schema), schema)
+    nodes = list(_within(schema))
+    entangled = any(_entangled(node, node is schema) for node in nodes)
+    made = _rewritten(None if entangled else Document(schema), schema)
+    if all(str(node.get("$ref", "#")).startswith("#") for node in nodes):
+        for name in ("$id", "id"):  # nothing leads there, and what it is called may be no address
+            if isinstance(made.get(name), str):
+                del made[name]
+    return made
 
 
 def without_patterns(schema: Schema, takes: Callable[[str], bool]) -> dict[str, Any]:

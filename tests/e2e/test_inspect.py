@@ -64,6 +64,7 @@ def evaluated(number: int, model: str, folder: Path, environment: dict[str, str]
     assert done.returncode == 0, done.stdout + done.stderr
     (log,) = (folder / "logs").glob("*.json")
     found: dict[str, Any] = json.loads(log.read_text())
+    assert "error" not in found["samples"][0], found["samples"][0]["error"]["message"]
     return found
 
 

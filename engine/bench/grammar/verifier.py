@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from jsonschema import SchemaError, ValidationError
+from jsonschema import ValidationError
 
 from engine.bench.grammar.cases import Case
 from engine.grammar.vocabulary import Vocabulary
@@ -62,7 +62,7 @@ def schema_faults(case: Case, outcome: Outcome) -> Iterator[str]:
             continue
         try:
             validate(json.loads(call.arguments), case.tools[call.name])
-        except (ValidationError, SchemaError, ValueError) as error:
+        except (ValidationError, ValueError) as error:
             yield f"{call.name}: {str(error).splitlines()[0]}"
 
 

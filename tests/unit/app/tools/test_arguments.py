@@ -15,3 +15,11 @@ def test_multiples_are_those_of_the_numbers_as_written() -> None:
     for wrong in ("0.031", "1e-300", "Infinity"):
         with pytest.raises(ToolError, match="is not a multiple of"):
             checked(f'{{"a": {wrong}}}', schema)
+
+
+def test_a_schema_that_lists_a_value_twice_is_as_good_as_another() -> None:
+    draft = "http://json-schema.org/draft-04/schema#"
+    schema = {"$schema": draft, "type": "object", "properties": {"a": {"enum": ["x", "x"]}}}
+    assert checked('{"a": "x"}', schema) == {"a": "x"}
+    with pytest.raises(ToolError, match="wrong arguments: a"):
+        checked('{"a": "y"}', schema)

@@ -101,6 +101,22 @@ def test_pointers_into_what_would_move_are_left_alone() -> None:
     assert in_fewer_keywords(schema) == schema
 
 
+@pytest.mark.parametrize("name", ["any of these", "#user", "https://example.com/user#/name"])
+def test_what_a_schema_is_called_does_not_matter(name: str) -> None:
+    schema = {**SCHEMAS["refs"], "$id": name}
+    assert in_fewer_keywords(schema) == in_fewer_keywords(SCHEMAS["refs"])
+
+
+def test_what_a_schema_is_called_stays_where_it_is_referred_to() -> None:
+    name = "https://example.com/user"
+    schema = {
+        **SCHEMAS["refs"],
+        "$id": name,
+        "properties": {"head": {"$ref": f"{name}#/$defs/node"}},
+    }
+    assert in_fewer_keywords(schema)["$id"] == name
+
+
 def test_a_choice_of_many_is_not_compared_for_long() -> None:
     draw = random.Random(0)
     choices = [object_of(**{f"p{draw.randrange(9)}": {}}) for _ in range(2000)]
