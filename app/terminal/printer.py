@@ -10,6 +10,7 @@ import msgspec
 from app import events as ev
 from app.events import Event
 from app.remarks import remark
+from app.tools.web.untrusted import for_people
 
 
 class Printer(Protocol):
@@ -67,7 +68,7 @@ class TextPrinter:
             case ev.ToolProposed(name=name, arguments=arguments):
                 self.note(f"> {name} {arguments}")
             case ev.ToolEnded(result=result):
-                lines = result.splitlines() or [""]
+                lines = for_people(result).splitlines() or [""]
                 more = f" (and {len(lines) - 8} more lines)" if len(lines) > 8 else ""
                 self.note("\n".join(f"  {line[:200]}" for line in lines[:8]) + more)
             case body:

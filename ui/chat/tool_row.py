@@ -10,6 +10,7 @@ from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from app.state import ToolRun
+from app.tools.web.untrusted import for_people
 from ui.chat.approval_box import ApprovalBox, Given, single
 from ui.chat.artefacts import Artefacts
 from ui.chat.changes import Changes, DiffText
@@ -120,7 +121,7 @@ class ToolWidget(RowWidget):
             self._arguments.setVisible(False)  # the same, and less readable
         self._changes.show_run(run)
         self._artefacts.show_all(run.artefacts if run else (), theme)
-        result = (run.result or run.output) if run else ""
+        result = (for_people(run.result) or run.output) if run else ""
         shown = self._opened and bool(result)
         self._result.setVisible(shown)
         self._result_title.setVisible(shown)
