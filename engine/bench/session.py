@@ -40,6 +40,9 @@ class Reply:
     """Of each, if they were asked for."""
     cached: int = 0
     """Tokens of the prompt that needed no computing."""
+    accepted: int = 0
+    rejected: int = 0
+    """Drafts."""
 
     @property
     def first_seconds(self) -> float:
@@ -103,7 +106,16 @@ class Session:
             elif isinstance(emission, Ended):
                 times, chosen, sure = zip(*written, strict=True) if written else ((), (), ())
                 cached = emission.usage.prompt_tokens_details.cached_tokens
-                return Reply(sent, times, chosen, sure, cached)
+                drafts = emission.usage.completion_tokens_details
+                return Reply(
+                    sent,
+                    times,
+                    chosen,
+                    sure,
+                    cached,
+                    drafts.accepted_prediction_tokens,
+                    drafts.rejected_prediction_tokens,
+                )
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import prod
 
 from engine.checkpoint.headers import WIDTHS
-from engine.checkpoint.names import Expected, expected_tensors
+from engine.checkpoint.names import Expected, expected_tensors, prediction_tensors
 from engine.config import ModelConfig
 
 _SHARD_BYTES = 4 << 30
@@ -39,6 +39,8 @@ class ShardPlan:
 def plan_shards(config: ModelConfig) -> list[ShardPlan]:
     """Every tensor of a checkpoint of this shape, in its published dtype."""
     items = list(expected_tensors(config))
+    if config.predicts:
+        items += prediction_tensors(config)
     limit = max(_SHARD_BYTES, sum(map(nbytes, items)) // _MOST_SHARDS)
     groups = list(_groups(items, limit))
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,6 +61,7 @@ def write_model(
     ``disk_full`` before anything is written. Stopped half-way it leaves nothing.
     """
     config = ModelConfig.from_dict(raw)
+    config = replace(config, predicts=bool(raw.get("num_nextn_predict_layers")))
     _require_whole_groups(config)
     ranks, control = padded_vocabulary(config.vocab_size)
     set_token_ids(raw, control)

@@ -121,8 +121,10 @@ class Model:
         x = self._embedding[ids].to(self.dtype)  # [T] -> [T, H]
         whole = form == "auto" and len(flat) <= FEW_TOKENS
         if self._network is not None and whole:
-            logits = self._network.step(x, cos, sin, segments)  # [T, H] -> [T, V]
+            logits, hidden = self._network.step(x, cos, sin, segments)  # [T, H] -> [T, V]
             _finish(segments)
+            if self.predictor is not None:
+                self.predictor.follow(ids, hidden.to(x.dtype, copy=True), segments)
             return logits if all_logits else logits[_wanted(batch, segments)]
         for i, layer in enumerate(self._layers):
             if should_abort():
@@ -134,7 +136,7 @@ class Model:
             self._pages.keep()
         _finish(segments)
         if self.predictor is not None:
-            self.predictor.follow(ids, self._norm(x), cos, sin, segments)
+            self.predictor.follow(ids, self._norm(x), segments)
         if not all_logits:
             x = x[_wanted(batch, segments)]  # [T, H] -> [rows, H]
             if not len(x):

@@ -71,9 +71,9 @@ def load_model(
     taken as it is, without `options`.
     Routed experts, and dense parts that are stored in `dtype`, stay views of the mapped files.
     Without an accelerator the native kernels multiply the dense parts of large models, too; small
-    batches then go through all layers in one call of theirs, as they do for small models, unless
-    `predict` has the checkpoint's layer for multi-token prediction loaded: that one needs no
-    accelerator, no budget for experts, and wants the hidden states of every step.
+    batches then go through all layers in one call of theirs, as they do for small models. `predict`
+    has the checkpoint's layer for multi-token prediction loaded, if there is no accelerator and no
+    budget for experts.
     Raises CheckpointError, ResourceError ``out_of_memory``, ``unsupported_isa``, Aborted.
     """
     config = ModelConfig.from_folder(folder)
@@ -96,7 +96,7 @@ def load_model(
     try:
         dense = _dense(weights, computing if isinstance(device, Inline) else None, kernels)
         # Everything that is wrapped around the kernels wants to see each layer by itself.
-        whole = not options.wraps and not config.predicts
+        whole = not options.wraps
         loading = _Loading(config, dense, dtype, assembly, whole, computing)
         return loading.run(PageLimit(source), progress, should_abort)
     except BaseException:

@@ -9,6 +9,10 @@ What the layer keeps of token q, from the hidden state of q-1, lies beside the l
 rotated at q: distances are what they are in the report, and a page depends on no token after it.
 Token 0 has no such row and is never read. After a prefix that came from a cache the hidden state
 before the first new token is not known; zeros stand for it.
+
+Rows are computed when a draft wants them, or when their page is full and may be shared: while
+nothing is drafted, the layer is read once for 64 tokens. Zeros stand for those that are owed, so
+that is what a page has that is kept before it is full.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from engine.cache.latent_pool import PagedCache
+from engine.cache.latent_pool import PAGE_TOKENS, PagedCache
 from engine.model.layers import RMSNorm
 from engine.model.linear import Linear
 from engine.model.mla import Segment
@@ -68,6 +72,30 @@ class _Seen:
         return self.hidden[i] if 0 <= i < len(self.hidden) else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What a page's rows are made of: tokens [n] from position ``begin`` on, and the hidden states
+    before them [n, H]."""
+
+    begin: int
+    ids: Tensor
+    before: Tensor
+
+    @property
+    def end(self) -> int:
+        return self.begin + len(self.ids)
+
+    def upto(self, end: int) -> _Rows:
+        """Those before position `end`."""
+        return _Rows(self.begin, self.ids[: end - self.begin], self.before[: end - self.begin])
+
+    def then(self, more: _Rows) -> _Rows:
+        """With those that follow, also in place of what was drafted in vain."""
+        known = self.upto(more.begin)
+        ids, before = torch.cat((known.ids, more.ids)), torch.cat((known.before, more.before))
+        return _Rows(self.begin, ids, before)
+
+
 class Predictor:
     """Follows what the model computes and drafts from it. Engine thread only."""
 
@@ -75,10 +103,9 @@ class Predictor:
         self._layer = layer
         self._rotary = rotary
         self._seen: WeakKeyDictionary[PagedCache, _Seen] = WeakKeyDictionary()
+        self._owed: WeakKeyDictionary[PagedCache, _Rows] = WeakKeyDictionary()
 
-    def follow(
-        self, ids: Tensor, hidden: Tensor, cos: Tensor, sin: Tensor, segments: Sequence[Segment]
-    ) -> None:
+    def follow(self, ids: Tensor, hidden: Tensor, segments: Sequence[Segment]) -> None:
         """Keep what a step's tokens [T] with hidden states [T, H], after the final norm, give."""
         before = hidden.roll(1, 0)  # [T, H]
         for s in segments:
@@ -87,11 +114,40 @@ class Predictor:
             before[s.begin] = last if last is not None else 0
             kept = max(s.begin, s.end - _KEPT)
             self._seen[s.cache] = _Seen(hidden[kept : s.end], s.past + kept - s.begin)
+        self._write([due for s in segments if (due := self._due(s, ids, before)) is not None])
+
+    def _due(self, s: Segment, ids: Tensor, before: Tensor) -> tuple[PagedCache, _Rows] | None:
+        """What is to be computed now of a segment, and of what is owed from before it."""
+        rows = _Rows(s.past, ids[s.begin : s.end], before[s.begin : s.end])
+        owed = self._pay(s.cache, s.past)
+        if owed is not None:
+            rows = owed.then(rows)
+        if rows.end // PAGE_TOKENS > rows.begin // PAGE_TOKENS:
+            return s.cache, rows
+        self._owed[s.cache] = rows
+        width = s.cache.pool.rank + s.cache.pool.rope
+        s.cache.write(self._layer.index, s.past, before.new_zeros(s.end - s.begin, width))
+        return None
+
+    def _pay(self, cache: PagedCache, end: int) -> _Rows | None:
+        """What is owed of a cache before position `end`, if nobody else's rows came between."""
+        owed = self._owed.pop(cache, None)
+        if owed is None or not owed.begin < end <= owed.end:
+            return None
+        return owed.upto(end) if owed.begin >= cache.shared * PAGE_TOKENS else None
+
+    def _write(self, due: Sequence[tuple[PagedCache, _Rows]]) -> None:
+        if not due:
+            return
         inner = self._layer.layer
+        ids, before = torch.cat([r.ids for _, r in due]), torch.cat([r.before for _, r in due])
+        positions = torch.cat([torch.arange(r.begin, r.end) for _, r in due])
+        cos, sin = (t.to(before.device) for t in self._rotary.at(positions))
         x = inner.attention_norm(self._layer.enter(ids, before))  # [T, H]
         fresh = inner.attention.latents(x, cos, sin)  # [T, H] -> [T, R+P]
-        for s in segments:
-            s.cache.write(self._layer.index, s.past, fresh[s.begin : s.end])
+        split = fresh.split([len(r.ids) for _, r in due])
+        for (cache, rows), latents in zip(due, split, strict=True):
+            cache.write(self._layer.index, rows.begin, latents)
 
     @torch.inference_mode()
     def draft(self, cache: PagedCache, token: int, most: int) -> list[int]:
@@ -104,6 +160,9 @@ class Predictor:
         hidden = seen.at(position - 1) if seen is not None else None
         if hidden is None:
             return []
+        owed = self._pay(cache, position)
+        if owed is not None:
+            self._write([(cache, owed)])
         part, inner = self._layer, self._layer.layer
         cached = cache.read(part.index, 1, position, hidden.dtype)  # [L-1, R+P]
         hidden, drafts = hidden[None], [token]

@@ -37,8 +37,11 @@ class NativeNetwork:
         self._top_k = config.num_experts_per_tok
         self._note = note
 
-    def step(self, x: Tensor, cos: Tensor, sin: Tensor, segments: Sequence[Segment]) -> Tensor:
-        """Embedded tokens float32 [T, H], angles [T, P/2] -> logits float32 [T, V].
+    def step(
+        self, x: Tensor, cos: Tensor, sin: Tensor, segments: Sequence[Segment]
+    ) -> tuple[Tensor, Tensor]:
+        """Embedded tokens [T, H], angles [T, P/2] -> logits [T, V], and hidden states after the
+        final norm [T, H], which keep the whole step in memory. All float32.
 
         Writes the new latents into the segments' caches. Raises Aborted.
         """
@@ -47,7 +50,7 @@ class NativeNetwork:
             for s in segments
         ]
         try:
-            logits, chosen = self._network.step(x, cos, sin, parts)
+            logits, hidden, chosen = self._network.step(x, cos, sin, parts)
         except _kernels.AbortedError:
             raise Aborted() from None
         except _kernels.ClosedError:
@@ -55,7 +58,7 @@ class NativeNetwork:
         routed = np.asarray(chosen, np.int32).reshape(len(self._mixtures), -1, self._top_k)
         for layer, ids in zip(self._mixtures, routed, strict=True):
             self._note(layer, ids)
-        return torch.from_numpy(logits)
+        return torch.from_numpy(logits), torch.from_numpy(hidden)
 
 
 def build_network(

@@ -131,12 +131,18 @@ class StepCosts:
 
 
 def drafts_that_pay(
-    acceptance: Acceptance, costs: StepCosts, matched: int, most: int, base: int
+    acceptance: Acceptance,
+    costs: StepCosts,
+    matched: int,
+    most: int,
+    base: int,
+    making: float = 0.0,
 ) -> int:
     """Tokens to draft after a match of `matched`, 0 to `most`, in a step of `base` without them.
 
-    The number with the most tokens a second that can be expected of the step as a whole; 0 where
-    that is less than MARGIN times what it does without.
+    `making`: seconds that a draft takes beside the step. The number with the most tokens a second
+    that can be expected of the step as a whole; 0 where that is less than MARGIN times what it does
+    without.
     """
     if most < 1 or not costs.fresh(base):
         return 0  # a plain step measures what drafts are compared with
@@ -146,7 +152,8 @@ def drafts_that_pay(
     for count in range(1, most + 1):
         chance *= acceptance.chance(matched + count - 1)
         expected += chance
-        reached = plain * expected / max(costs.seconds(base + count), 1e-9)
+        taken = costs.seconds(base + count) + making * count
+        reached = plain * expected / max(taken, 1e-9)
         if reached > gain:
             best, gain = count, reached
     return best

@@ -19,6 +19,7 @@ from engine.bench.context.snapshot import snapshot_figure
 from engine.bench.context.soak import soak_figures
 from engine.bench.figures import Figure
 from engine.bench.options import Options
+from engine.bench.prediction import prediction_figures, write_predicting
 from engine.bench.speculation import speculation_figures, write_copying
 from engine.errors import RequestError
 
@@ -77,6 +78,11 @@ def _ngram(bench: Bench) -> Iterator[Figure]:
     return speculation_figures(folder, bench.threads, bench.options.seconds)
 
 
+def _mtp(bench: Bench) -> Iterator[Figure]:
+    folder = write_predicting(bench.scratch / "predicting")
+    return prediction_figures(folder, bench.threads, bench.options.seconds)
+
+
 def _needles(bench: Bench) -> Iterator[Figure]:
     return needle_figures(bench.models.induction, bench.options.contexts.lengths, bench.threads)
 
@@ -94,6 +100,7 @@ _WORK: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "attention64k": _attention,
     "mixed": _mixed,
     "ngram": _ngram,
+    "mtp": _mtp,
     "soak": _soak,
     "needle": _needles,
 }

@@ -152,6 +152,7 @@ void StepJob::run(int phase, std::int64_t first, std::int64_t count) {
             for (std::int64_t c = 0; c < s.hidden; ++c) x[c] += added[c];
             normalise(x, network_->norm, s.eps, normed_.row(t));
             if (normed_.fast()) normed_.quantise(t);
+            std::memcpy(x, normed_.row(t), s.hidden * 4);
         }
         return;
     }

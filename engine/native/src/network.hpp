@@ -61,6 +61,7 @@ public:
     float* sines(std::int64_t token) { return sine_.get() + token * shape().rope / 2; }
 
     float* output() { return logits_.get(); }      // [tokens, vocab]
+    float* hidden() { return x_.get(); }           // [tokens, hidden], after the final norm
     std::int64_t tokens() const { return tokens_; }
     const std::vector<std::int32_t>& chosen() const { return chosen_; }  // [layers with a router, tokens, top_k]
 

@@ -19,7 +19,7 @@ inline LatentForm latent_form(const nb::dlpack::dtype& type) {
     throw InputError("a pool must be float32, bfloat16 or uint8");
 }
 
-// Rows of a pool lie without gaps. `layers` -1: any number.
+// Rows of a pool lie without gaps. It may have more than `layers`: one that foretells comes last.
 inline LatentPart read_latents(const SequencePart& from, std::int64_t layers, std::int64_t rank,
                                std::int64_t rope, std::int64_t first) {
     const auto& [object, table, past, count] = from;
@@ -29,7 +29,7 @@ inline LatentPart read_latents(const SequencePart& from, std::int64_t layers, st
     const auto item = static_cast<std::int64_t>(array.itemsize());
     const auto axis = [&](int i) { return static_cast<std::int64_t>(array.shape(i)); };
     const std::int64_t row_bytes = latent_row_bytes(form, rank, rope);
-    if (array.ndim() != 4 || (layers >= 0 && axis(1) != layers) || axis(2) != kPageTokens ||
+    if (array.ndim() != 4 || axis(1) < layers || axis(2) != kPageTokens ||
         axis(3) * item != row_bytes || array.stride(3) != 1 || array.stride(2) != axis(3))
         throw InputError("a pool must be [pages, layers, 64, row], with rows of " +
                          std::to_string(row_bytes) + " bytes");

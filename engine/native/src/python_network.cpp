@@ -1,7 +1,7 @@
 #include "python_network.hpp"
 
 #include <nanobind/stl/optional.h>
-#include <nanobind/stl/pair.h>
+#include <nanobind/stl/tuple.h>
 
 #include "network.hpp"
 #include "python_experts.hpp"
@@ -84,10 +84,10 @@ public:
         owners_.push_back(head);
     }
 
-    // Each token's row of x, of cosines and sines; where the latents of each sequence are.
-    std::pair<Result, std::vector<std::int32_t>> step(nb::handle x, nb::handle cosine,
-                                                      nb::handle sine,
-                                                      const std::vector<SequencePart>& parts) {
+    // Each token's row of x, of cosines and sines; where the latents of each sequence are. Back come
+    // logits, hidden states after the final norm, and the experts that were chosen.
+    std::tuple<Result, Result, std::vector<std::int32_t>> step(
+        nb::handle x, nb::handle cosine, nb::handle sine, const std::vector<SequencePart>& parts) {
         const NetworkShape& s = network_->shape;
         if (s.vocab == 0) throw InputError("the network has no head yet");
         const auto layers = static_cast<std::int64_t>(network_->layers.size());
@@ -111,7 +111,7 @@ public:
             experts_.pool().submit(job);
         }
         Result logits = await(job, s.vocab);
-        return {std::move(logits), job->chosen()};
+        return {std::move(logits), owned(job, job->hidden(), tokens, s.hidden), job->chosen()};
     }
 
 private:

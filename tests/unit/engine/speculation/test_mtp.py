@@ -12,15 +12,18 @@ from engine.cache.latent_pool import LatentPool, PagedCache
 from engine.config import ModelConfig
 from engine.model.loader import load_model
 from engine.speculation.adaptive import StepCosts
-from engine.speculation.mtp import MtpDrafter
+from engine.speculation.mtp import Foresight, MtpDrafter
 from engine.tiny import TinyShape, write_tiny
 
 
 class Knowing:
     """Knows the text; right with a given chance, each token by itself."""
 
-    def __init__(self, text: list[int], chance: float) -> None:
+    def __init__(self, text: list[int], chance: float, making: float = 0.0) -> None:
+        self.now = 0.0
+        """Time spent on drafts, `making` each."""
         self._text = text
+        self._making = making
         self._chance = chance
         self._draw = random.Random(4)
         self.asked = 0
@@ -28,6 +31,7 @@ class Knowing:
     def draft(self, cache: PagedCache, token: int, most: int) -> list[int]:
         assert self._text[cache.length] == token
         self.asked += 1
+        self.now += self._making * most
         coming = self._text[cache.length + 1 : cache.length + 1 + most]
         return [t if self._draw.random() < self._chance else t + 1 for t in coming]
 
@@ -38,13 +42,15 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> ModelConfig:
     return ModelConfig.from_folder(folder)
 
 
-def speed(config: ModelConfig, text: list[int], chance: float, each: float) -> tuple[float, int]:
+def speed(
+    config: ModelConfig, text: list[int], chance: float, each: float, making: float = 0.0
+) -> tuple[float, int]:
     """Tokens a step's time of writing `text`, and how often the layer was asked.
 
-    A step's token after the first costs `each`.
+    A step's token after the first costs `each`, and to draft it `making`.
     """
-    predictor = Knowing(text, chance)
-    drafter = MtpDrafter(StepCosts(), predictor)
+    predictor = Knowing(text, chance, making)
+    drafter = MtpDrafter(StepCosts(), Foresight(predictor, lambda: predictor.now))
     cache = PagedCache(LatentPool(config, 100, "float32"), len(text))
     cache.reserve(len(text))
     tokens, seconds = text[:10], 0.0
@@ -60,7 +66,7 @@ def speed(config: ModelConfig, text: list[int], chance: float, each: float) -> t
         took = 1 + each * len(drafts) + 1e-9 * len(tokens)
         drafter.observe(len(drafts), right, 1 + len(drafts), took)
         seconds += took
-    return (len(text) - 10) / seconds, predictor.asked
+    return (len(text) - 10) / (seconds + predictor.now), predictor.asked
 
 
 def fresh(count: int) -> list[int]:
@@ -72,8 +78,8 @@ def test_a_good_layer_pays(config: ModelConfig) -> None:
 
 
 def test_a_bad_or_dear_one_is_left_alone_but_for_rare_trials(config: ModelConfig) -> None:
-    for chance, each in ((0.05, 0.3), (0.6, 1.0)):
-        rate, asked = speed(config, fresh(3000), chance, each)
+    for chance, each, making in ((0.05, 0.3, 0.05), (0.6, 1.0, 0.0), (0.9, 0.2, 0.8)):
+        rate, asked = speed(config, fresh(3000), chance, each, making)
         assert rate > 0.97
         assert 2 <= asked < 60
 
@@ -88,7 +94,7 @@ def test_copies_come_first(config: ModelConfig) -> None:
 
 def test_without_its_cache_nothing_is_asked(config: ModelConfig) -> None:
     predictor = Knowing(fresh(50), 1.0)
-    drafter = MtpDrafter(StepCosts(), predictor)
+    drafter = MtpDrafter(StepCosts(), Foresight(predictor))
     cache = PagedCache(LatentPool(config, 4, "float32"), 64)
     assert drafter.draft([1, 2], 7) == []
     drafter.observe(0, 0, 1, 0.1)
