@@ -59,19 +59,19 @@ def conclude(why: str, reasoning: str) -> ev.NoteGiven:
 
 def undone(changes: Sequence[tuple[ToolRun, ev.FileChanged]]) -> ev.NoteGiven:
     """After a person undid changes of files; each with the call that made it."""
-    what = "\n".join(
-        f"- {change.path}, {_before(change)} {tool.call} ({tool.name})" for tool, change in changes
-    )
+    what = "; ".join(_undone(tool.call, change) for tool, change in changes)
     return ev.NoteGiven(
         "file_restored",
-        f"{_BEGIN} the user undid changes of yours; they do not stand any more. Do not make them "
-        f"again unless the user asks for it, and read a file before you go on from it.\n{what}",
+        f"{_BEGIN} the user undid changes of yours: {what}. Do not make them again unless the user "
+        "asks for it, and read a file before you go on from it.",
         tuple(change.change for _, change in changes),
     )
 
 
-def _before(change: ev.FileChanged) -> str:
-    return "removed again: it had been made by" if change.before is None else "as it was before"
+def _undone(call: str, change: ev.FileChanged) -> str:
+    if change.before is None:
+        return f"{change.path}, which {call} had made, is removed again"
+    return f"{change.path} is as it was before {call}"
 
 
 def _note(code: str, text: str) -> ev.NoteGiven:

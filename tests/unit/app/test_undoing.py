@@ -124,8 +124,8 @@ def told(request: ModelRequest) -> list[str]:
     return [
         f"{i - len(request.messages)}: {line}"
         for i, message in enumerate(request.messages)
-        if "undid changes of yours" in (message.content or "")
-        for line in (message.content or "").splitlines()[1:]
+        if "undid changes of yours: " in (message.content or "")
+        for line in (message.content or "").split(": ")[2].split(". ")[0].split("; ")
     ]
 
 
@@ -150,9 +150,9 @@ def test_the_model_hears_of_an_undo_in_its_next_step_once(make: Make, folder: Pa
     turn = turn_of(core, conversation)
     first, second, third, fourth = map(told, model.requests)
     assert first == second == []
-    assert third == ["-1: - f.txt, as it was before functions.edit_file:1 (edit_file)"]
+    assert third == ["-1: f.txt is as it was before functions.edit_file:1"]
     # It stays where it was said, and is not said again.
-    assert fourth == ["-3: - f.txt, as it was before functions.edit_file:1 (edit_file)"]
+    assert fourth == ["-3: f.txt is as it was before functions.edit_file:1"]
     assert [remark.code for remark in turn.steps[2].remarks] == ["note_file_restored"]
     # What was undone is no repetition when it is done again.
     assert [step.tools[0].status for step in turn.steps[:3]] == ["ok"] * 3
@@ -171,8 +171,8 @@ def test_the_next_question_and_every_branch_tell_of_an_undo(make: Make, folder: 
     core.send(conversation, "And now?", FILES).result()
     core.wait(conversation).result()
     both = [
-        "-1: - f.txt, removed again: it had been made by functions.write_file:0 (write_file)",
-        "-1: - f.txt, as it was before functions.edit_file:1 (edit_file)",
+        "-1: f.txt, which functions.write_file:0 had made, is removed again",
+        "-1: f.txt is as it was before functions.edit_file:1",
     ]
     assert told(model.requests[before]) == both
     core.send(conversation, "And then?", FILES).result()
