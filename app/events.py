@@ -313,6 +313,9 @@ class ReasoningEdited(msgspec.Struct, frozen=True, tag="reasoning.edited"):
 # -- what the program decides ------------------------------------------------------------------
 
 
+NOTE_BEGINS = "Note from the program, not from the user: "
+
+
 class NoteGiven(msgspec.Struct, frozen=True, tag="note"):
     """Something the program tells the model before a step's reply; it stays in the history.
     ``about``: ids of what it speaks of, as changes that were undone, so that it is told once.

@@ -18,7 +18,8 @@ def remark(body: object) -> Words | None:
 
 @remark.register
 def _(body: ev.NoteGiven) -> Words | None:
-    return f"note_{body.code}", f"Told the model: {body.text}"
+    # Who says it is for the model to know; a narrow line has room for what is said.
+    return f"note_{body.code}", f"Told the model: {body.text.removeprefix(ev.NOTE_BEGINS)}"
 
 
 @remark.register

@@ -8,7 +8,6 @@ from app import events as ev
 from app.agent.budget import Share
 from app.state import ToolRun
 
-_BEGIN = "Note from the program, not from the user:"
 _QUOTED = 12_000
 """Characters of cut reasoning that are told again, from its end."""
 
@@ -62,8 +61,8 @@ def undone(changes: Sequence[tuple[ToolRun, ev.FileChanged]]) -> ev.NoteGiven:
     what = "; ".join(_undone(tool.call, change) for tool, change in changes)
     return ev.NoteGiven(
         "file_restored",
-        f"{_BEGIN} the user undid changes of yours: {what}. Do not make them again unless the user "
-        "asks for it, and read a file before you go on from it.",
+        f"{ev.NOTE_BEGINS}the user undid changes of yours: {what}. Do not make them again unless "
+        "the user asks for it, and read a file before you go on from it.",
         tuple(change.change for _, change in changes),
     )
 
@@ -75,7 +74,7 @@ def _undone(call: str, change: ev.FileChanged) -> str:
 
 
 def _note(code: str, text: str) -> ev.NoteGiven:
-    return ev.NoteGiven(code, f"{_BEGIN} {text}")
+    return ev.NoteGiven(code, f"{ev.NOTE_BEGINS}{text}")
 
 
 def _quote(reasoning: str) -> str:

@@ -153,7 +153,9 @@ def test_the_model_hears_of_an_undo_in_its_next_step_once(make: Make, folder: Pa
     assert third == ["-1: f.txt is as it was before functions.edit_file:1"]
     # It stays where it was said, and is not said again.
     assert fourth == ["-3: f.txt is as it was before functions.edit_file:1"]
-    assert [remark.code for remark in turn.steps[2].remarks] == ["note_file_restored"]
+    (remark,) = turn.steps[2].remarks
+    assert remark.code == "note_file_restored"
+    assert remark.text.startswith("Told the model: the user undid changes of yours: f.txt is as")
     # What was undone is no repetition when it is done again.
     assert [step.tools[0].status for step in turn.steps[:3]] == ["ok"] * 3
     assert "Note from the program" not in turn.steps[2].tools[0].result
