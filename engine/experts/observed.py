@@ -65,6 +65,13 @@ class ObservedExperts:
         if self.recorder is not None:
             self.recorder.add(layer, chosen)
 
+    def note_all(self, chosen: NDArray[np.int32]) -> None:
+        """The same for all layers at once, ids [L, T, K]."""
+        self.stats.count_all(chosen)
+        if self.recorder is not None:
+            for layer, ids in zip(self.stats.layers, chosen, strict=True):
+                self.recorder.add(layer, ids)
+
     def abort(self) -> None:
         self._experts.abort()
 

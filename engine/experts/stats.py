@@ -78,6 +78,7 @@ class ExpertStats:
         self.last: dict[int, NDArray[np.int32]] = {}
         """The newest routing of each layer, ids [T, K], e.g. to tell whose tokens chose what."""
         self._rows = list(self.hits)  # views: indexing one takes a tenth of indexing the whole
+        self._starts = np.arange(len(layers))[:, None, None] * experts  # in `hits` laid flat
         self._row = {layer: row for row, layer in enumerate(self.layers)}
         self._began, self._began_wall = time.monotonic(), time.time()
         self._lock = threading.Lock()
@@ -100,6 +101,13 @@ class ExpertStats:
             np.add.at(self._rows[row], ids, 1)
         else:
             self._rows[row] += np.bincount(ids.reshape(-1), minlength=self.experts)
+
+    def count_all(self, ids: NDArray[np.int32]) -> None:
+        """Add the routing of every layer, ids [L, T, K]."""
+        self.tokens += ids.shape[1]
+        self._mark()
+        self.last.update(zip(self.layers, ids, strict=True))
+        np.add.at(self.hits.reshape(-1), self._starts + ids, 1)
 
     def heat(self, half_life: float = 4096.0) -> NDArray[np.float64]:
         """Hits [layers, experts] of which each counts half as much after `half_life` tokens."""

@@ -125,7 +125,8 @@ class Model:
             _finish(segments)
             if self.predictor is not None:
                 self.predictor.follow(ids, hidden.to(x.dtype, copy=True), segments)
-            return logits if all_logits else logits[_wanted(batch, segments)]
+            wanted = _wanted(batch, segments)
+            return logits if all_logits or len(wanted) == len(logits) else logits[wanted]
         for i, layer in enumerate(self._layers):
             if should_abort():
                 raise Aborted()

@@ -244,7 +244,7 @@ class _Loading:
             return None
         from engine.model.network import build_network
 
-        return build_network(self.config, self.dense, kernels, experts.note)
+        return build_network(self.config, self.dense, kernels, experts.note_all)
 
     def _layer(self, i: int) -> Layer:
         at, hidden = layer_prefix(self.config, i), self.config.hidden_size

@@ -23,8 +23,8 @@ from engine.model.layers import LATENT_NORM_EPS
 from engine.model.mla import Segment
 from engine.native import _kernels
 
-Chosen = Callable[[int, NDArray[np.int32]], None]
-"""Told of each mixture layer's routing: layer, ids [T, K]."""
+Chosen = Callable[[NDArray[np.int32]], None]
+"""Told of a step's routing: ids [L, T, K] of the mixture layers in order."""
 Parts = tuple[Tensor, ...]
 
 
@@ -33,7 +33,7 @@ class NativeNetwork:
 
     def __init__(self, network: _kernels.Network, config: ModelConfig, note: Chosen) -> None:
         self._network = network
-        self._mixtures = [i for i in range(config.num_hidden_layers) if config.is_moe(i)]
+        self._mixtures = sum(map(config.is_moe, range(config.num_hidden_layers)))
         self._top_k = config.num_experts_per_tok
         self._note = note
 
@@ -55,9 +55,7 @@ class NativeNetwork:
             raise Aborted() from None
         except _kernels.ClosedError:
             raise ResourceError("model_unloaded", "the model was unloaded") from None
-        routed = np.asarray(chosen, np.int32).reshape(len(self._mixtures), -1, self._top_k)
-        for layer, ids in zip(self._mixtures, routed, strict=True):
-            self._note(layer, ids)
+        self._note(np.asarray(chosen, np.int32).reshape(self._mixtures, -1, self._top_k))
         return torch.from_numpy(logits), torch.from_numpy(hidden)
 
 
