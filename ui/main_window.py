@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from concurrent.futures import Future
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import msgspec
-from PySide6.QtCore import QByteArray, Qt, Signal
-from PySide6.QtGui import QActionGroup, QCloseEvent, QGuiApplication
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QActionGroup, QCloseEvent
 from PySide6.QtWidgets import (
     QFileDialog,
-    QHBoxLayout,
     QMainWindow,
-    QMessageBox,
-    QSplitter,
-    QVBoxLayout,
-    QWidget,
 )
 
 from app.engines.view import EngineView
-from app.errors import RequestError, SelenographError, StoreError
-from app.events import RunSettings
-from app.mcp.config import McpServer, server_names
-from app.settings import WindowLayout
+from app.errors import RequestError, SelenographError
 from app.state import ConversationState
 from app.store.journal import ConversationSummary
-from app.terminal.doctor import as_text, diagnose
-from ui.actions import ACTIONS, ShortcutsDialog, build_actions
+from ui.actions import ACTIONS, build_actions
 from ui.approvals.control import Approvals
 from ui.background import Background, tray_of_desktop
 from ui.bridge import Bridge
@@ -38,23 +26,17 @@ from ui.chat.approval_box import Given
 from ui.chat.artefacts import Gallery
 from ui.chat.composer import Composer
 from ui.chat.view import ChatView
-from ui.context.view import ContextView
-from ui.docks import Docks
-from ui.engine_panel.panel import EnginePanel
 from ui.forms import FormDesk
-from ui.servers import ServersDialog
-from ui.settings.window import SettingsDialog
+from ui.frame import central, layout_of, restore_layout
+from ui.help import Help
+from ui.panels import Panels
+from ui.preferences import Preferences
 from ui.sidebar.conversation_list import ConversationList
 from ui.status_line import StatusLine
 from ui.steering.desk import SteeringDesk
-from ui.theme import Choice, Theme, ThemeSource, current
-from ui.trace.view import TraceView
+from ui.theme import Theme, ThemeSource, current
+from ui.troubles import Troubles
 from ui.widgets.banner import Banner, BannerColumn
-
-_COLUMN = 780
-"""Width of the chat's column, which the composer keeps to."""
-_SAVED_STATE = 2
-"""Raised when docks change so that an old layout no longer fits."""
 
 
 class MainWindow(QMainWindow):
@@ -68,79 +50,57 @@ class MainWindow(QMainWindow):
     def __init__(self, bridge: Bridge, themes: ThemeSource) -> None:
         super().__init__()
         self.setObjectName("mainWindow")
-        self.bridge, self._core, self._themes = bridge, bridge.core, themes
+        self.bridge, self._core = bridge, bridge.core
         self._conversation = ""
         self._draft_folder = ""
         self._unsent = ""
         self._summaries: tuple[ConversationSummary, ...] = ()
         self._first_list = True
 
+        self.preferences = Preferences(self, bridge, themes)
         self.sidebar = ConversationList()
         self.banners = BannerColumn()
         self._approvals = Approvals(bridge, self.banners)
         self.chat = ChatView()
-        self.composer = Composer(
-            self._core.settings.run,
-            server_names(self._core.settings.mcp_servers, self._core.settings.mcp_file),
-        )
-        self.trace = TraceView()
-        self.context = ContextView()
-        self.engine = EnginePanel()
+        self.composer = Composer(self._core.settings.run, self.preferences.servers)
+        self.panels = Panels(self, bridge)
+        self.trace, self.context = self.panels.trace, self.panels.context
+        self.engine = self.panels.engine
         self.status = StatusLine()
         tray = tray_of_desktop(self.windowIcon(), self)
         self.background = Background(self, lambda: self._core.settings, self._title_of, tray)
         self.forms = FormDesk(self, bridge)
         self.steering = SteeringDesk(self, bridge, self.trace)
+        self.troubles = Troubles(self.banners, self._restart_engine, self.panels.open_log)
+        self.help = Help(self, self._core)
         self._lay_out()
-        self._actions = build_actions(self, self._handlers() | self.steering.handlers())
-        self.steering.set_actions(self._actions)
+        desks = (self.steering, self.panels, self.preferences, self.help)
+        handlers = self._handlers()
+        for desk in desks:
+            handlers |= desk.handlers()
+        self._actions = build_actions(self, handlers)
         self._fill_menus()
+        for desk in (self.steering, self.panels, self.preferences):
+            desk.set_actions(self._actions)
         self._connect()
-        self._themes.changed.connect(self._set_theme)
+        themes.changed.connect(self._set_theme)
         self._set_theme(current())
-        self._restore_layout(self._core.settings.window)
+        restore_layout(self, self._core.settings.window)
+        self._actions["showSidebar"].setChecked(True)
         self._show_state(ConversationState())
-        self._show_endpoint(self._core.settings.run)
-        self.show_notices()
+        self.preferences.tell_endpoint()
+        self.troubles.show_notices(self._core.notices)
         bridge.refresh_list()
 
     # -- layout -------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
-        middle = QWidget()
-        middle.setMinimumWidth(340)
-        column = QVBoxLayout(middle)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(self.banners)
-        column.addWidget(self.chat, 1)
-        foot = QHBoxLayout()
-        foot.setContentsMargins(24, 4, 24, 12)
-        writing = QWidget()
-        writing.setMaximumWidth(_COLUMN)
-        below = QVBoxLayout(writing)
-        below.setContentsMargins(0, 0, 0, 0)
-        below.setSpacing(0)
-        below.addWidget(self.steering.bar)
-        below.addWidget(self.composer)
-        foot.addStretch(1)
-        foot.addWidget(writing, 1000)
-        foot.addStretch(1)
-        column.addLayout(foot)
-        self._splitter = QSplitter(Qt.Orientation.Horizontal)
-        self._splitter.addWidget(self.sidebar)
-        self._splitter.addWidget(middle)
-        self._splitter.setStretchFactor(1, 1)
-        self._splitter.setSizes([230, 900])
-        self._splitter.setCollapsible(1, False)
-        self.setCentralWidget(self._splitter)
+        writing = (self.steering.bar, self.composer)
+        self.setCentralWidget(central(self.sidebar, self.banners, self.chat, writing))
         self.setStatusBar(self.status)
-        self._docks = Docks(self, self.sidebar)
-        self._trace_dock = self._docks.add("traceDock", self.tr("Trace"), self.trace)
-        self._context_dock = self._docks.add("contextDock", self.tr("Context"), self.context)
-        self._engine_dock = self._docks.add("engineDock", self.tr("Engine"), self.engine)
+        self.panels.dock(self.sidebar)
         self.resize(1280, 820)
-        self._docks.settle()
+        self.panels.settle()
         self.setMinimumSize(560, 420)
 
     def _fill_menus(self) -> None:
@@ -153,9 +113,7 @@ class MainWindow(QMainWindow):
                 menus[spec.menu].addAction(self._actions[spec.id])
         group = QActionGroup(self)
         for choice in ("system", "light", "dark"):
-            action = self._actions[f"theme{choice.capitalize()}"]
-            group.addAction(action)
-            action.setChecked(self._themes.choice == choice)
+            group.addAction(self._actions[f"theme{choice.capitalize()}"])
 
     def _handlers(self) -> dict[str, Callable[[], object]]:
         return {
@@ -164,27 +122,14 @@ class MainWindow(QMainWindow):
             "deleteConversation": self.delete_conversation,
             "openFolder": self._ask_folder,
             "quit": self.background.leave,
-            "settings": self._open_settings,
-            "servers": self._open_servers,
-            "keepOnClose": self._choose_on_close,
-            "notify": lambda: self._save_settings(notify=self._actions["notify"].isChecked()),
             "stop": lambda: self._command(self._core.stop, "now"),
             "stopAfterStep": lambda: self._command(self._core.stop, "after_step"),
             "regenerateLast": self._regenerate_last,
             "restartEngine": self._restart_engine,
-            "showTrace": lambda: self._docks.toggle(self._trace_dock),
-            "showContext": lambda: self._docks.toggle(self._context_dock),
             "approvals": self._approvals.open_dialog,
-            "showEngine": lambda: self._docks.toggle(self._engine_dock),
             "showSidebar": lambda: self.sidebar.setVisible(not self.sidebar.isVisible()),
-            "themeSystem": lambda: self._choose_theme("system"),
-            "themeLight": lambda: self._choose_theme("light"),
-            "themeDark": lambda: self._choose_theme("dark"),
             "focusComposer": self.composer.editor.setFocus,
             "jumpLatest": self.chat.jump_to_latest,
-            "shortcuts": lambda: ShortcutsDialog(self).open(),
-            "copyDiagnostics": self._copy_diagnostics,
-            "about": self._about,
         }
 
     def _connect(self) -> None:
@@ -204,7 +149,7 @@ class MainWindow(QMainWindow):
         self.composer.stopped_after_step.connect(self._actions["stopAfterStep"].trigger)
         self.composer.folder_chosen.connect(self.set_folder)
         self.composer.folder_wanted.connect(self._ask_folder)
-        self.composer.settings_changed.connect(self._keep_run_settings)
+        self.composer.settings_changed.connect(self.preferences.keep_run)
         chat.decided.connect(self._decide)
         chat.undoAsked.connect(lambda change: self._command(core.undo_change, change))
         gallery = Gallery(core.blobs.get, self)
@@ -218,22 +163,16 @@ class MainWindow(QMainWindow):
         self.composer.queued.connect(lambda text: self._command(core.queue_message, text))
         chat.restartEngineAsked.connect(self._restart_engine)
         chat.examplePicked.connect(self.send)
-        chat.selected.connect(self._inspect)
-        chat.glanced.connect(self._follow_in_trace)
+        chat.selected.connect(self.panels.inspect)
+        chat.glanced.connect(self.panels.follow)
         self.trace.selected.connect(chat.reveal)
-        self.engine.restart_asked.connect(self._restart_engine)
-        self.engine.stop_asked.connect(lambda: bridge.then(core.stop_engine()))
-        self.engine.experts_wanted.connect(
-            lambda window: bridge.then(core.experts(window), self.engine.set_experts)
-        )
-        self.context.selected.connect(self._inspect)
-        self.context.wanted.connect(self._draw_context)
-        for dock, name, shown in (
-            (self._trace_dock, "showTrace", self._trace_shown),
-            (self._context_dock, "showContext", self._show_context),
-            (self._engine_dock, "showEngine", self._show_log),
-        ):
-            self._docks.follow(dock, self._actions[name], shown)
+        self.panels.restart_asked.connect(self._restart_engine)
+        self.help.said.connect(lambda text: self.status.showMessage(text, 3000))
+        preferences = self.preferences
+        preferences.elsewhere.connect(self.panels.engine.set_elsewhere)
+        preferences.elsewhere.connect(self.status.set_elsewhere)
+        preferences.endpoint_used.connect(self.composer.set_endpoint)
+        preferences.servers_changed.connect(self.composer.set_servers)
 
     # -- commands -----------------------------------------------------------------------------
 
@@ -332,58 +271,15 @@ class MainWindow(QMainWindow):
         self.banners.remove("engine")
         self._core.restart_engine()
 
-    def _choose_theme(self, choice: Choice) -> None:
-        self._themes.choose(choice)
-        self._save_settings(theme=choice)
-
-    def _open_settings(self) -> None:
-        dialog = SettingsDialog(self.bridge, self)
-        dialog.changed.connect(self._keep_settings)
-        dialog.endpoint_used.connect(self.composer.set_endpoint)
-        dialog.finished.connect(lambda _: dialog.deleteLater())
-        dialog.open()
-
-    def _keep_settings(self, values: dict[str, object]) -> None:
-        self._save_settings(**values)
-        self._show_endpoint(self._core.settings.run)
-
-    def _open_servers(self) -> None:
-        dialog = self.findChild(ServersDialog)
-        if dialog is None:
-            dialog = ServersDialog(self.bridge, self)
-            dialog.changed.connect(self._keep_servers)
-        dialog.refresh()
-        dialog.open()
-
-    def _keep_servers(self, servers: dict[str, McpServer]) -> None:
-        self._save_settings(mcp_servers=servers)
-        self.composer.set_servers(server_names(servers, self._core.settings.mcp_file))
-
-    def _choose_on_close(self) -> None:
-        keep = self._actions["keepOnClose"].isChecked()
-        self._save_settings(on_close="keep" if keep else "ask")
-
     def _title_of(self, conversation: str) -> str:
         return next((s.title for s in self._summaries if s.id == conversation), "")
-
-    def _keep_run_settings(self, run: RunSettings) -> None:
-        self._save_settings(run=run)
-        self._show_endpoint(run)
-
-    def _save_settings(self, **values: object) -> None:
-        try:
-            self._core.save_settings(msgspec.structs.replace(self._core.settings, **values))
-        except StoreError as error:
-            self._failed(error)
 
     # -- what is shown ------------------------------------------------------------------------
 
     def _show_state(self, state: ConversationState) -> None:
         self.chat.set_state(state)
         self._approvals.show_state(state)
-        if not self._trace_dock.isHidden():
-            self.trace.set_state(state)
-        self._show_context()
+        self.panels.show_state(state)
         self.status.set_state(state)
         self.steering.set_state(state)
         path = state.path()
@@ -399,30 +295,9 @@ class MainWindow(QMainWindow):
 
     def _show_engine(self, view: EngineView) -> None:
         self.chat.set_engine(view)
-        self.engine.set_view(view)
+        self.panels.show_engine(view)
         self.status.set_engine(view)
-        self._show_log()
-        if view.phase not in ("lost", "failed"):
-            self.banners.remove("engine")
-            return
-        banner = Banner("engine", "trouble", view.message, view.hint)
-        banner.add_button(
-            self.tr("Restart engine"),
-            "restartEngineBanner",
-            self.tr("Start the engine again (Ctrl+Shift+R)"),
-            self._restart_engine,
-            "primary",
-        )
-        banner.add_button(
-            self.tr("Show log"), "showEngineLog", self.tr("Open the engine panel"), self._open_log
-        )
-        self.banners.show_banner(banner)
-
-    def _show_endpoint(self, run: RunSettings) -> None:
-        """Tell the engine panel when another endpoint answers."""
-        names = {e.id: e.title for e in self._core.settings.endpoints}
-        self.engine.set_elsewhere(names.get(run.backend, ""))
-        self.status.set_elsewhere(names.get(run.backend, ""))
+        self.troubles.show_engine(view)
 
     def _show_list(self, summaries: tuple[ConversationSummary, ...]) -> None:
         self._summaries = summaries
@@ -433,106 +308,27 @@ class MainWindow(QMainWindow):
             if not self._conversation and any(s.id == last for s in summaries):
                 self.open_conversation(last)
 
-    def _show_log(self) -> None:
-        if not self._engine_dock.isHidden():
-            self.engine.set_log(self._core.engine_log())
-
-    def _open_log(self) -> None:
-        self._docks.show(self._engine_dock)
-        self.engine.show_log()
-
-    def _show_context(self) -> None:
-        if self.context.isVisible():
-            self.context.set_state(self.bridge.state)
-
-    def _draw_context(self) -> None:
-        id = self.bridge.state.id
-        if id:
-            self.bridge.then(self._core.context_map(id), self.context.set_map)
-
-    def _trace_shown(self) -> None:
-        if not self._trace_dock.isHidden():
-            self.trace.set_state(self.bridge.state)
-
-    def _inspect(self, key: str) -> None:
-        """Show what was clicked in the trace."""
-        self._docks.show(self._trace_dock)
-        self.trace.reveal(key)
-
-    def _follow_in_trace(self, key: str) -> None:
-        if self._trace_dock.isVisible():
-            self.trace.reveal(key)
-
-    def show_notices(self) -> None:
-        """What the core put right on its own."""
-        for notice in self._core.notices:
-            name = f"notice_{notice.code}"
-            self.banners.show_banner(Banner(name, "note", notice.message, notice.hint))
-
     def _failed(self, error: Exception) -> None:
         if isinstance(error, SelenographError) and error.code == "not_waiting":
             return  # the second click of a double click
         if self._unsent:
             self.composer.write(self._unsent)
             self._unsent = ""
-        known = isinstance(error, SelenographError)
-        message = error.message if isinstance(error, SelenographError) else repr(error)
-        hint = error.hint if isinstance(error, SelenographError) else self.tr("This is a bug.")
-        self.banners.show_banner(Banner("error", "trouble" if known else "note", message, hint))
+        self.troubles.show_error(error)
 
     def _set_theme(self, theme: Theme) -> None:
         self.chat.set_theme(theme)
         self.steering.bar.set_theme(theme)
-        self.trace.set_theme(theme)
-        self.context.set_theme(theme)
-        self.engine.set_theme(theme)
-
-    # -- help ---------------------------------------------------------------------------------
-
-    def _copy_diagnostics(self) -> None:
-        log = "\n".join(self._core.engine_log()[-40:])
-        QGuiApplication.clipboard().setText(f"{as_text(diagnose(self._core.paths))}\n\n{log}\n")
-        self.status.showMessage(self.tr("Diagnostics copied"), 3000)
-
-    def _about(self) -> None:
-        box = QMessageBox(self)
-        box.setObjectName("about")
-        box.setWindowTitle(self.tr("About Selenograph"))
-        box.setText(f"Selenograph {version('selenograph')}")
-        box.setInformativeText(
-            self.tr("A workbench and local engine for thinking agents. Apache-2.0.")
-        )
-        box.open()
+        self.panels.set_theme(theme)
 
     # -- leaving ------------------------------------------------------------------------------
 
-    def _restore_layout(self, layout: WindowLayout) -> None:
-        if layout.geometry:
-            self.restoreGeometry(_bytes(layout.geometry))
-            self.restoreState(_bytes(layout.state), _SAVED_STATE)
-        self._actions["showSidebar"].setChecked(True)
-        self._actions["keepOnClose"].setChecked(self._core.settings.on_close == "keep")
-        self._actions["notify"].setChecked(self._core.settings.notify)
-
     def closeEvent(self, event: QCloseEvent) -> None:
         """Remember the layout. Runs go on in the background, or the core stops them."""
-        layout = WindowLayout(
-            geometry=_text(self.saveGeometry()),
-            state=_text(self.saveState(_SAVED_STATE)),
-            trace=not self._trace_dock.isHidden(),
-            conversation=self._conversation,
-        )
-        self._save_settings(window=layout)
+        layout = layout_of(self, self.panels.trace_shown, self._conversation)
+        self.preferences.save(window=layout)
         if self.background.leaves() == "stay":
             event.ignore()
             return
         event.accept()
         self.closed.emit()
-
-
-def _text(data: QByteArray) -> str:
-    return base64.b64encode(data.data()).decode()
-
-
-def _bytes(text: str) -> QByteArray:
-    return QByteArray.fromBase64(text.encode())

@@ -150,7 +150,7 @@ def test_removed_and_brought_back_with_its_use(qtbot: QtBot, stage: Stage) -> No
     s = stage
     made = Endpoint("a", "https://example.org/v1", "A")
     other = Endpoint("b", "https://example.com/v1", "B")
-    s.window._save_settings(endpoints=(made, other))
+    s.window.preferences.save(endpoints=(made, other))
     dialog = settings(s, qtbot)
     dialog.endpoints.list.setCurrentRow(1)
     press(dialog, "useEndpoint")
