@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from app.endpoints.config import Endpoint
 from app.endpoints.trial import Listing, Trial
@@ -43,6 +43,7 @@ class TrialPanel(QWidget):
         self._cancel.clicked.connect(self.stop)
         self._doing = label("muted")
         self._doing.setObjectName("testDoing")
+        self._labels: list[QLabel] = []
         self._lines = QVBoxLayout()
         self._lines.setSpacing(2)
         column = QVBoxLayout(self)
@@ -152,11 +153,11 @@ class TrialPanel(QWidget):
         self._cancel.setVisible(bool(doing))
 
     def _show(self, lines: list[Line]) -> None:
-        while (item := self._lines.takeAt(0)) is not None:
-            widget = item.widget()
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
+        for made in self._labels:
+            self._lines.removeWidget(made)
+            made.hide()
+            made.deleteLater()
+        self._labels = []
         self._add(lines)
 
     def _add(self, lines: list[Line]) -> None:
@@ -166,8 +167,7 @@ class TrialPanel(QWidget):
             made.setWordWrap(True)
             made.setText(text)
             self._lines.addWidget(made)
+            self._labels.append(made)
 
     def _shown(self) -> list[Line]:
-        items = [self._lines.itemAt(i) for i in range(self._lines.count())]
-        widgets = [item.widget() for item in items if item is not None]
-        return [(str(w.property("role")), str(w.property("text"))) for w in widgets if w]
+        return [(str(made.property("role")), made.text()) for made in self._labels]
