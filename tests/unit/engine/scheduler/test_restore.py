@@ -129,7 +129,7 @@ def test_who_has_the_same_beginning_waits_for_the_one_that_reads(
     tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     with stored(tokenizer, tmp_path) as (world, disk):
-        both = [world.ask([*LONG[:800], 9, i], 3) for i in (10, 11)]
+        both = [world.ask([*LONG[:800], i, 9], 3) for i in (10, 11)]
         disk.allow()
         world.run()
         assert [cached(each) for each in both] == [800, 800]
