@@ -76,8 +76,10 @@ def open_window(data: Path | None) -> int:
     from app.errors import SelenographError
     from app.paths import Paths
     from app.store.lock import WindowLock
+    from ui.garbage import GarbageCollection
 
     app = QApplication(sys.argv[:1])
+    GarbageCollection(app)
     app.setApplicationName("Selenograph")
     app.setDesktopFileName("selenograph")
     app.setWindowIcon(QIcon(str(_ICON)))

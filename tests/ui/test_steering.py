@@ -369,9 +369,14 @@ def test_the_context_map_is_drawn_and_leads_to_its_steps(qtbot: QtBot, stage: Ma
     qtbot.waitUntil(lambda: any(one.kind == "results" for one in view._map.slices))
     qtbot.waitUntil(lambda: view._map.slices[-1].kind == "replies")
     assert view._map.measured
-    texts = [w.text() for w in view.findChildren(QLabel) if w.isVisible()]
-    assert {"System prompt", "Task", "Tool results", "Replies and calls"} <= set(texts)
-    assert f"{view._map.used:,} tokens; the window's size is not known" in texts
+
+    def texts() -> set[str]:
+        return {w.text() for w in view.findChildren(QLabel) if w.isVisible()}
+
+    # The legend is laid out an event later than the map is drawn.
+    legend = {"System prompt", "Task", "Tool results", "Replies and calls"}
+    qtbot.waitUntil(lambda: legend <= texts())
+    assert f"{view._map.used:,} tokens; the window's size is not known" in texts()
     # What is clicked is shown in the trace.
     bar = view.bar
     last = view._map.slices[-1]
