@@ -38,7 +38,7 @@ def _lines(runs: Sequence[Record], folder: Path) -> Iterator[str]:
 
 
 def _machine(machine: Machine, runs: list[Record]) -> Iterator[str]:
-    yield f"### {machine.processor}, {machine.cores} cores"
+    yield f"### {machine.processor}, {machine.cores} cores, {machine.isas[-1]}"
     yield ""
     yield (
         f"{machine.memory_gib:.0f} GiB of memory, {machine.cache_mib:.0f} MiB last-level cache; "
@@ -75,6 +75,6 @@ def _row(f: Figure, run: Record) -> str:
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
-def _key(machine: Machine) -> tuple[str, int, float]:
-    """What makes two runs be of the same machine."""
-    return machine.processor, machine.cores, machine.memory_gib
+def _key(machine: Machine) -> tuple[object, ...]:
+    """What makes two runs be of the same machine. Some names of processors tell no generation."""
+    return machine.processor, machine.cores, machine.memory_gib, machine.flags

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.bench.command import main
@@ -97,3 +98,19 @@ def test_a_document_without_marks_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="has no"):
         write_tables(document, [])
     assert document.read_text() == "nothing"
+
+
+def test_a_processor_of_the_same_name_with_other_instructions_is_another_machine(
+    tmp_path: Path,
+) -> None:
+    document = tmp_path / "performance.md"
+    document.write_text(f"{BEGIN}\n{END}")
+    old = msgspec.structs.replace(describe(), flags=("avx2",), isas=("scalar", "avx2"))
+    new = msgspec.structs.replace(old, flags=("avx2", "avx512f"), isas=("scalar", "avx512"))
+    runs = [
+        Record(at="now", what="x", machine=machine, figures=(figure("x", value, "s"),))
+        for machine, value in ((old, 1.0), (new, 2.0))
+    ]
+    write_tables(document, runs)
+    titles = [line for line in document.read_text().splitlines() if line.startswith("### ")]
+    assert [title.rsplit(", ", 1)[1] for title in titles] == ["avx2", "avx512"]
