@@ -171,6 +171,7 @@ class MainWindow(QMainWindow):
         preferences = self.preferences
         preferences.elsewhere.connect(self.panels.engine.set_elsewhere)
         preferences.elsewhere.connect(self.status.set_elsewhere)
+        preferences.elsewhere.connect(self.chat.set_elsewhere)
         preferences.endpoint_used.connect(self.composer.set_endpoint)
         preferences.servers_changed.connect(self.composer.set_servers)
 

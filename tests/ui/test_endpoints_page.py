@@ -138,6 +138,8 @@ def test_one_is_added_tried_used_and_answers(qtbot: QtBot, stage: Stage, server:
                      "0.6 read, 2.5 written, per million tokens"]  # fmt: skip
     press(dialog, "useEndpoint")
     assert titles(dialog) == ["Own engine", "● Mine"]
+    said = [one.text() for one in s.window.chat.findChildren(QLabel)]
+    assert "Mine answers. What you write goes there." in said
     assert s.core.settings.run.backend == "mine"
     engine = s.window.findChild(QLabel, "statusEngine")
     assert engine is not None and engine.text() == "● Mine"

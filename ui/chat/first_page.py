@@ -44,17 +44,33 @@ class FirstPage(QWidget):
             example.clicked.connect(lambda _=False, t=text: self.picked.emit(t))
             column.addWidget(example, alignment=Qt.AlignmentFlag.AlignHCenter)
         column.addStretch(3)
+        self._view: EngineView | None = None
+        self._elsewhere = ""
         self.set_theme(current())
-        self.set_engine(None)
+        self._tell()
 
     def set_theme(self, theme: Theme) -> None:
         """Fonts; colours come from the style sheet."""
         self._title.setFont(theme.heading_font)
 
     def set_engine(self, view: EngineView | None) -> None:
+        """How it is with the engine of this machine."""
+        self._view = view
+        self._tell()
+
+    def set_elsewhere(self, name: str) -> None:
+        """The endpoint that answers instead of it; empty: it does."""
+        self._elsewhere = name
+        self._tell()
+
+    def _tell(self) -> None:
         """One line on who answers."""
-        status = view.status if view else None
-        if status is not None and status.state == "ready" and status.model:
+        view, status = self._view, self._view.status if self._view else None
+        if self._elsewhere:
+            text = self.tr("{name} answers. What you write goes there.").format(
+                name=self._elsewhere
+            )
+        elif status is not None and status.state == "ready" and status.model:
             text = self.tr("{model} answers on this machine. Nothing leaves it.").format(
                 model=status.model
             )

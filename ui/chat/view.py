@@ -135,6 +135,10 @@ class ChatView(QWidget):
         """Tell the first page whether there is somebody to talk to."""
         self._first.set_engine(view)
 
+    def set_elsewhere(self, name: str) -> None:
+        """The same where an endpoint answers instead of the engine; empty: none does."""
+        self._first.set_elsewhere(name)
+
     def reveal(self, key: str) -> None:
         """Scroll to a turn, step, part or call."""
         for candidate in (key, f"{key}/user", f"{key}/0", *self._inside(key)):
