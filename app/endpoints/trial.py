@@ -27,8 +27,8 @@ _TOOL = ToolSpec(
         {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]},
     )
 )
-_MARKS = ("<think>", "</think>")
-_CALL_MARKS = ("<|tool_call", "<tool_call", "[TOOL_CALL", "<function=")
+_CALL_MARKS = ("<tool_call", "[TOOL_CALL", "<function=")
+"""Of other models' formats; markers of K2's are read wherever they come through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came of one small request. ``reasoning``: it thought, and said so apart from the answer;
+    """What came of one small request. ``reasoning``: it thought, and told it from the answer;
     ``streams``: piece by piece; ``called``: the tool, with arguments that fit.
     """
 
@@ -110,10 +110,13 @@ async def _ask(backend: base.Backend, model: str) -> Trial:
     thoughts: list[str] = []
     said: list[str] = []
     name, arguments = "", ""
-    pieces = 0
+    pieces, leaked = 0, False
     async for event in backend.stream(request):
         if isinstance(event, base.Finished):
             break
+        if isinstance(event, base.Problem):
+            leaked = leaked or event.code == "leaked_markers"
+            continue
         first = first or time.monotonic()
         pieces += 1
         if isinstance(event, base.ReasoningDelta):
@@ -133,7 +136,7 @@ async def _ask(backend: base.Backend, model: str) -> Trial:
         thought,
         pieces > 2,
         called,
-        _advice(text, thought, called),
+        _advice(text, leaked, called),
     )
 
 
@@ -145,11 +148,14 @@ def _fits(arguments: str) -> bool:
     return isinstance(found, dict) and isinstance(found.get("word"), str)
 
 
-def _advice(text: str, thought: bool, called: bool) -> str:
-    """What the answer's own text gives away."""
+def _advice(text: str, leaked: bool, called: bool) -> str:
+    """What to change at the server: what should stand apart stood in the answer's text."""
     found = []
-    if not thought and any(mark in text for mark in _MARKS):
-        found.append("The model thinks within its answer: give the server a reasoning parser.")
+    if leaked:
+        found.append(
+            "Markers of the model's format come through as text. They are read, but give the "
+            "server a reasoning parser and a tool-call parser."
+        )
     if not called and any(mark in text for mark in _CALL_MARKS):
         found.append("The model calls within its answer: give the server a tool-call parser.")
     return " ".join(found)

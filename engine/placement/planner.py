@@ -1,7 +1,8 @@
 """``plan``: a model, a machine and what is wanted give a placement, its speeds and its reasons.
 
 Pure: the same values give the same placement. Of all ways that fit, with every number of threads
-that was measured, the one is taken that answers a typical turn soonest.
+that was measured, the one is taken that answers a typical turn soonest; one with room to stream
+experts for long prompts may be a little slower.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ LONG_PROMPT = 16_384
 WELL_TOKENS_PER_S = 5.0
 """About as fast as people read."""
 WELL_FIRST_TOKEN_S = 60.0
+STREAMING_MAY_COST = 0.1
+"""Of a typical turn's time: long prompts, which a typical turn has not, gain far more by it."""
 USABLE_TOKENS_PER_S = 0.5
 """Below this, with experts on disk, it is not called running: a page of thought takes an hour."""
 
@@ -95,7 +98,18 @@ def _choose(
         for threads in hardware.threads
     ]
     # More threads only where they gain something: of equals the first has the fewest.
-    return min(choices, key=lambda c: c.timing.turn().seconds, default=None)
+    choices.sort(key=lambda c: c.timing.turn().seconds)
+    if not choices:
+        return None
+    most = choices[0].timing.turn().seconds * (1 + STREAMING_MAY_COST)
+    return next((c for c in choices if _streams(c.timing, most)), choices[0])
+
+
+def _streams(timing: Timing, most: float) -> bool:
+    """Whether some prompts are faster streamed, and a typical turn takes `most` seconds."""
+    split = timing.split
+    gains = split.streams and timing.turn().seconds <= most
+    return gains and timing.crossover(split.kv_tokens) is not None
 
 
 def _verdict(timing: Timing, context: int, first_token_s: float) -> Verdict:

@@ -55,8 +55,9 @@ async def test_it_lists_and_calls(server: Wavering) -> None:
     [
         (says("pong"), True, False, False, ""),
         (chunk("stop", content="pong"), False, False, False, ""),
-        (chunk("stop", content="<think>hm</think>pong"), False, False, False, "reasoning parser"),
+        (chunk("stop", content="<think>hm</think>pong"), True, False, False, "reasoning parser"),
         (chunk("stop", content="<|tool_calls_section_begin|>"), False, False, False, "tool-call"),
+        (chunk("stop", content="<tool_call>ping</tool_call>"), False, False, False, "tool-call"),
         (calls("ping", '{"world": 1}'), True, True, False, ""),
         (calls("pong", '{"word": "x"}'), True, True, False, ""),
         (calls("ping", "{nonsense"), True, True, False, ""),

@@ -11,7 +11,7 @@ from engine.placement.costs import MEASURED
 from engine.placement.fitting import LEAST_CONTEXT, Fit, Policy, fits
 from engine.placement.footprint import Footprint, Part, footprint
 from engine.placement.hardware import Accelerator, Hardware
-from engine.placement.planner import plan
+from engine.placement.planner import STREAMING_MAY_COST, plan
 from engine.placement.report import find_model, machines
 from engine.placement.timing import Timing
 from engine.protocol import Placement, WeightForm
@@ -139,7 +139,8 @@ def check_not_slower(model: Footprint, worse: Hardware, better: Hardware, policy
     assume(before.layers)
     assert after.layers, "what fitted fits no longer"
     # With a precision that is asked for: a better one that now fits may cost time.
-    assert after.turn_s <= before.turn_s * (1 + 1e-9)
+    # More may be just what streaming takes, which is worth a little of a typical turn.
+    assert after.turn_s <= before.turn_s * (1 + STREAMING_MAY_COST + 1e-9)
 
 
 @given(footprints(), hardwares(), FORMS, st.integers(0, 65_536), BETTER)
