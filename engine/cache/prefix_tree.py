@@ -100,6 +100,15 @@ class PrefixTree:
         """Adopt what others have computed of `tokens` meanwhile, but for the last."""
         self._follow(cache, tokens)
 
+    def copy_part(self, cache: PagedCache, other: PagedCache, end: int) -> None:
+        """Take over what another sequence, of the same first `end` tokens, has of the next page."""
+        begin = cache.shared * PAGE_TOKENS
+        end = min(end, other.length, begin + PAGE_TOKENS)
+        if end > cache.length and self._has_place(cache):
+            cache.reserve(end)
+            self.pool.copy(other.pages[cache.shared], cache.pages[cache.shared], end - begin)
+            cache.length = end
+
     def restore(self, cache: PagedCache, tokens: Sequence[int]) -> None:
         """Have read what the archive has of `tokens` beyond what the cache has; see `collect`."""
         if self.archive is not None:

@@ -18,7 +18,7 @@ from engine.errors import QueueFull
 from engine.scheduler.budget import Chunks, Pace
 from engine.scheduler.cost import Load, StepCost
 from engine.scheduler.intervals import Intervals
-from engine.scheduler.kinship import ahead_of, meet
+from engine.scheduler.kinship import ahead_of, giver, meet, part
 from engine.scheduler.sequence import Sequence
 
 _RESTORING = 0.1
@@ -188,16 +188,15 @@ class Scheduler:
         return None
 
     def _take_over(self) -> None:
-        """Pages that another has computed meanwhile, for all who waited for them."""
+        """What another has computed meanwhile, for all who have the same tokens before them."""
         for sequence in self.running:
-            other = ahead_of(sequence) if not self._restoring(sequence) else None
-            while other is not None and other.computed >= sequence.kin[other]:
-                before = sequence.computed
+            while not self._restoring(sequence) and (other := giver(sequence)) is not None:
+                before, shared = sequence.computed, sequence.kin[other]
                 self.tree.rematch(sequence.cache, sequence.tokens)
+                self.tree.copy_part(sequence.cache, other.cache, shared)
                 sequence.adopted(before)
                 sequence.sought = False
-                sequence.kin.pop(other)
-                other = ahead_of(sequence)
+                part(sequence, other)
 
     def _restore(self, plan: Plan) -> None:
         """Pages from the archive, for all who wait for nobody; a few at a time beside others."""
@@ -303,7 +302,14 @@ class Scheduler:
         self.preemptions += 1
 
     def _close(self, sequence: Sequence) -> None:
+        """Give up its pages; who waited for it goes on from what it leaves."""
+        behind = [kin for kin, shared in sequence.kin.items() if kin.computed < shared]
         self.tree.close(sequence.close(), sequence.tokens)
+        for kin in behind:
+            if not self._restoring(kin):
+                before = kin.computed
+                self.tree.rematch(kin.cache, kin.tokens)
+                kin.adopted(before)
 
 
 def _drafts(sequence: Sequence, most: int, beside: int) -> tuple[int, ...]:

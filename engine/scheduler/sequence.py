@@ -39,7 +39,7 @@ class Sequence:
         self.turns = 0
         """Prompt tokens it was given so far, beginning with those of its equals on admission."""
         self.kin: dict[Sequence, int] = {}
-        """Running ones with the same beginning, and how many tokens in whole pages that has."""
+        """Running ones with the same beginning, and how many tokens that has."""
         seed = request.sampling.seed
         self.rng = torch.Generator()
         self.rng.manual_seed(seed & (2**63 - 1)) if seed is not None else self.rng.seed()

@@ -16,7 +16,6 @@ from engine.bench.context.chat import Stream, stream, streamed, user
 from engine.bench.context.models import words
 from engine.bench.context.process import Served, served
 from engine.bench.figures import Figure, figure
-from engine.cache.latent_pool import PAGE_TOKENS
 from engine.config import ModelConfig
 from engine.errors import ResourceError
 from engine.placement.footprint import footprint
@@ -57,10 +56,10 @@ def heavy_figures(
         computed / prompt,
         "x",
         "limit",
-        1 + TRAJECTORIES * PAGE_TOKENS / prompt,
+        1 + TRAJECTORIES / prompt,
         threads=threads,
         note=f"{computed:,} tokens computed for {TRAJECTORIES} prompts of {prompt:,}: "
-        "whole pages once, the started one by each",
+        "once, and the last by each",
     )
 
 

@@ -85,21 +85,60 @@ def test_prompts_take_turns(tokenizer: Tokenizer) -> None:
     world.run()
 
 
-def test_what_many_share_is_computed_once(tokenizer: Tokenizer) -> None:
-    """Eight that come at once, and whose prompts part after 300 tokens."""
+@pytest.mark.parametrize("own", [0, 40])
+def test_what_many_share_is_computed_once(tokenizer: Tokenizer, own: int) -> None:
+    """Eight that come at once, whose prompts are one or part after 300 tokens, in mid-page."""
     world = World(tokenizer, pages=200, limits=SchedulerLimits(chunks=Chunks(most=128)))
     shared = prompt(300)
-    asked = [world.ask([*shared, *prompt(40, 7 + i)], 4, seed=i) for i in range(8)]
+    asked = [world.ask([*shared, *(20 + i for _ in range(own))], 4, seed=i) for i in range(8)]
     world.run()
     for one in asked:
         assert one.tokens == alone(one.request)
-        assert isinstance(one.end, Ended)
-    cached = [one.end.usage.prompt_tokens_details.cached_tokens for one in asked if one.end]
-    assert cached[0] == 0
-    assert min(cached[1:]) >= 256, "whole pages of it"
-    # A page that is shared in part is computed by each.
-    own = sum(340 - n + len(one.tokens) - 1 for one, n in zip(asked, cached, strict=True))
-    assert sum(world.runner.computed) == own
+    assert cached(asked[0]) == 0
+    assert {cached(one) for one in asked[1:]} == {300 if own else 299}, "all but the last token"
+    new = sum(300 + own - cached(one) + len(one.tokens) - 1 for one in asked)
+    assert sum(world.runner.computed) == new
+
+
+def test_who_comes_later_has_what_a_running_one_computed(tokenizer: Tokenizer) -> None:
+    """Also of the page that it is still writing to."""
+    world = World(tokenizer, limits=SchedulerLimits(chunks=Chunks(most=128)))
+    shared = prompt(300)
+    first = world.ask([*shared, *[20] * 20], 40)
+    while not first.tokens:
+        world.step()
+    later = world.ask([*shared, *[21] * 20], 4)
+    world.run()
+    assert cached(later) == 300
+    for one in (first, later):
+        assert one.tokens == alone(one.request)
+
+
+def test_who_waited_for_one_that_is_dropped_goes_on_from_there(tokenizer: Tokenizer) -> None:
+    world = World(tokenizer, limits=SchedulerLimits(chunks=Chunks(most=80)))
+    first, second, third = (world.ask(prompt(600), 4) for _ in range(3))
+    for _ in range(3):
+        world.step()
+    done = sum(world.runner.computed)
+    assert done == 240
+    world.engine.drop(first.request.id)
+    world.run()
+    for one in (second, third):
+        assert one.tokens == alone(one.request)
+    assert cached(second) == done, "all that it had computed, the started page too"
+    assert cached(third) == 599
+
+
+def test_nobody_waits_for_a_few_common_tokens(tokenizer: Tokenizer) -> None:
+    """As of all prompts that begin with the same system prompt of a line."""
+    world = World(tokenizer)
+    common = prompt(20)
+    asked = [world.ask([*common, *prompt(100, 7 + i)], 1) for i in range(3)]
+    world.step()
+    assert [count for _, count in world.runner.steps[0]] == [120] * 3
+    world.run()
+    for one in asked:
+        assert one.tokens == alone(one.request)
 
 
 def test_a_prompt_does_not_wait_for_one_of_less_priority(tokenizer: Tokenizer) -> None:
@@ -240,3 +279,9 @@ def test_a_reply_is_heard_in_order(tokenizer: Tokenizer) -> None:
     world.run()
     kinds = [type(emission) for emission in asked.heard]
     assert kinds == [Started, Prefilling, *[Wrote] * len(asked.tokens), Ended]
+
+
+def cached(asked: Asked) -> int:
+    """Tokens of its prompt that others had computed."""
+    assert isinstance(asked.end, Ended)
+    return asked.end.usage.prompt_tokens_details.cached_tokens
