@@ -26,7 +26,8 @@ _MOST_MARKERS = 64
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A stretch of the window. ``key``: a step's span, a call, a turn, or a name of its own.
+    """A stretch of the window. ``key``: a step's span, a call (a lane's as ``LANE/CALL``), a turn,
+    a lane, or a name of its own.
 
     ``cached``: the last call found it computed; ``next``: the first to be hidden.
     """
@@ -92,9 +93,10 @@ class Surveyor:
         if state.id != self._conversation:
             self._conversation, self._history = state.id, History()
         segments = self._history.segments(path, system_prompt(settings), "system")
-        call = _last_call(path)
+        last, acted = _last_call(path), _last_call(path, acting=True)
+        call = acted or last
         tools = msgspec.json.encode(call.tools).decode() if call and call.tools else ""
-        parts = [part for segment in segments for part in _parts(segment, path[-1].id)]
+        parts = [part for segment in segments for part in _parts(segment, path[-1])]
         texts = [text for *_, text in parts]
         measured = await self._count(backend, [tools, *texts])
         slices = [
@@ -105,12 +107,12 @@ class Surveyor:
         at = 1 if slices and slices[0].kind == "system" else 0
         if tools:
             slices.insert(at, Slice("tools", "tools", self._tokens(tools), "descriptions"))
-        markers = self._markers(call, segments, tools)
+        markers = self._markers(acted, segments, tools)
         if markers:
             slices.append(Slice("markers", "markers", markers, "around messages"))
         limits = (settings.context, backend.traits.context if backend else 0)
         window = min((size for size in limits if size), default=0)
-        cached = call.usage.prompt_tokens_details.cached_tokens if call else 0
+        cached = last.usage.prompt_tokens_details.cached_tokens if last else 0
         return ContextMap(
             tuple(_marked(slices, cached)), window, cached, measured, _decisions(path)
         )
@@ -142,7 +144,7 @@ class Surveyor:
         if call is None or not call.usage.prompt_tokens or not call.messages:
             return 0
         told = len(call.messages)
-        texts = [text for s in segments[:told] for *_, text in _parts(s, "")]
+        texts = [text for s in segments[:told] for *_, text in _parts(s)]
         beyond = call.usage.prompt_tokens - self._tokens(tools) - sum(map(self._tokens, texts))
         each = min(max(beyond, 0) / told, _MOST_MARKERS)
         return round(each * len(segments))
@@ -158,20 +160,26 @@ def _path(state: ConversationState, lane: str) -> tuple[Turn, ...]:
     return tuple(reversed(above))
 
 
-def _last_call(path: Sequence[Turn]) -> ModelCall | None:
+def _last_call(path: Sequence[Turn], *, acting: bool = False) -> ModelCall | None:
+    """``acting``: the last that was told nothing beside the history, as a last pass is."""
     return next(
         (
             step.call
             for turn in reversed(path)
             for step in reversed(turn.steps)
             if step.call is not None and step.call.ended and step.call.usage.prompt_tokens
+            if step.purpose == "act" or not acting
         ),
         None,
     )
 
 
-def _parts(segment: Segment, task: str) -> list[tuple[str, SliceKind, str, str]]:
-    """(key, kind, name, text) of what a message holds. ``task``: the turn whose message is it."""
+def _parts(segment: Segment, asked: Turn | None = None) -> list[tuple[str, SliceKind, str, str]]:
+    """(key, kind, name, text) of what a message holds. ``asked``: the turn or lane whose message
+    is the task.
+    """
+    own = asked is not None and asked.id == segment.turn
+    place = f"{segment.turn}/" if own and asked and asked.number else ""
     message = segment.message
     text = message.content or ""
     match segment.kind:
@@ -180,13 +188,13 @@ def _parts(segment: Segment, task: str) -> list[tuple[str, SliceKind, str, str]]
         case "notes":
             return [(segment.key, "notes", "of what came before", text)]
         case "user":
-            kind: SliceKind = "task" if segment.turn == task else "turns"
+            kind: SliceKind = "task" if own else "turns"
             return [(segment.key, kind, _gist(text), text)]
         case "note":
             return [(segment.span, "program", _gist(text), text)]
         case "result":
             shown: SliceKind = "hidden" if segment.hidden else "results"
-            return [(segment.key, shown, segment.tool, text)]
+            return [(f"{place}{segment.key}", shown, segment.tool, text)]
         case "assistant":
             calls = "".join(
                 f"{c.id}{c.function.name}{c.function.arguments}" for c in message.tool_calls

@@ -328,7 +328,13 @@ async def test_without_a_tokenizer_the_map_is_guessed_and_says_so(bench: Make) -
 
 
 async def test_a_lane_has_a_map_of_its_own(bench: Make) -> None:
-    b = bench(model=lambda r: Reply(f"seed {r.sampling.seed}", f"{r.sampling.seed}"))
+    def model(request: ModelRequest) -> Reply:
+        seed, last = request.sampling.seed, request.messages[-1]
+        if last.role == "tool" or "independent trajectories" in (last.content or ""):
+            return Reply(f"seed {seed}", f"{seed}")
+        return Reply(calls=(("echo", '{"x": "1"}'),))
+
+    b = bench(model=model)
     settings = msgspec.structs.replace(RUN, effort="heavy", lanes=2, seed=5)
     turn = await b.ask(settings=settings)
     surveyor = Surveyor()
@@ -336,3 +342,8 @@ async def test_a_lane_has_a_map_of_its_own(bench: Make) -> None:
     mine = await surveyor.survey(b.state, b.model, turn.lanes[1].id)
     assert [one.name for one in mine.slices if one.kind == "reasoning"] == ["seed 6"]
     assert [one.kind for one in whole.slices].count("reasoning") == 1
+    # What the last pass was told of the lanes is not taken for markers around messages.
+    assert "markers" not in {one.kind for one in whole.slices}
+    # Calls are named as the trace names them: the models of lanes number them alike.
+    (result,) = (one for one in mine.slices if one.kind == "results")
+    assert result.key == f"{turn.lanes[1].id}/{turn.lanes[1].steps[0].tools[0].call}"
