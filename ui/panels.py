@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMainWindow, QWidget
 
+from app.agent.context_map import ContextMap
 from app.engines.view import EngineView
 from app.state import ConversationState
 from ui.bridge import Bridge
@@ -36,6 +37,7 @@ class Panels(QObject):
         )
         self.context.selected.connect(self.inspect)
         self.context.wanted.connect(self._draw_context)
+        self.trace.selected.connect(self._follow_lane)
 
     def dock(self, gives_way: QWidget) -> None:
         """Put them into the window; ``gives_way`` is hidden where there is no room."""
@@ -89,6 +91,7 @@ class Panels(QObject):
         """Show what was clicked in the trace."""
         self._docks.show(self._trace)
         self.trace.reveal(key)
+        self._follow_lane(key)
 
     def follow(self, key: str) -> None:
         """Show it there if the trace is visible."""
@@ -115,6 +118,16 @@ class Panels(QObject):
             self.engine.set_log(self._core.engine_log())
 
     def _draw_context(self) -> None:
-        id = self._bridge.state.id
-        if id:
-            self._bridge.then(self._core.context_map(id), self.context.set_map)
+        wanted = (self._bridge.state.id, self.context.lanes.lane)
+
+        def show(found: ContextMap) -> None:
+            if wanted == (self._bridge.state.id, self.context.lanes.lane):
+                self.context.set_map(found)
+
+        if self._bridge.state.id:
+            self._bridge.then(self._core.context_map(*wanted), show)
+
+    def _follow_lane(self, key: str) -> None:
+        turn, _, _ = self.trace.about(key)
+        if turn is not None:
+            self.context.follow(turn)

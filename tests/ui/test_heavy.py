@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -104,3 +105,73 @@ def test_what_a_lane_asks_is_asked_with_its_number(
     qtbot.waitUntil(lambda: not s.bridge.state.running)
     assert s.turn.lanes[2].steps[0].tools[0].status == "denied"
     assert s.turn.agreement is not None and len(s.turn.agreement.agree) == 4
+
+
+def test_the_context_map_of_each_lane(qtbot: QtBot, stage: Callable[..., Stage]) -> None:
+    gate = threading.Event()
+
+    async def wait() -> None:
+        while not gate.is_set():
+            await asyncio.sleep(0.005)
+
+    def model(request: ModelRequest) -> Reply:
+        lane = lane_of(request)
+        if not lane:
+            return Reply(text="It is **12**, for sure.\nAgreeing trajectories: 1")
+        if lane % 2 and request.messages[-1].role != "tool":
+            return Reply(f"Lane {lane} thinks.", calls=(("calculator", '{"expression": "12"}'),))
+        return Reply(f"Lane {lane} ends.", f"It is {lane}.", pause=wait if lane == 1 else None)
+
+    s = stage(model)
+    s.press("showContext")
+    view = s.window.context
+    box = view.findChild(QComboBox, "contextLane")
+    assert box is not None and not box.isVisible()
+    s.ask("How many?")
+
+    def shows(kind: str, *names: str) -> Callable[[], bool]:
+        return lambda: [o.name for o in view._map.slices if o.kind == kind] == list(names)
+
+    def said() -> list[str]:
+        return [box.itemText(i).split(" · ")[0] for i in range(box.count())]
+
+    # While lanes are at work, the first: the conversation learns of them only at the end.
+    qtbot.waitUntil(box.isVisible)
+    qtbot.waitUntil(shows("reasoning", "Lane 1 thinks."))
+    assert said() == ["the conversation", "Lane 1", "Lane 2", "Lane 3", "Lane 4"]
+    assert box.currentText() == "Lane 1"
+    # By keyboard: the box is before the decisions, and the arrow keys choose.
+    box.setFocus()
+    qtbot.keyClick(box, Qt.Key.Key_Down)
+    qtbot.waitUntil(shows("reasoning", "Lane 2 ends."))
+    qtbot.waitUntil(lambda: box.currentText() == "Lane 2 · answered")
+    # A lane that is looked at elsewhere is the one shown here, and what was chosen stays.
+    qtbot.mouseClick(s.cards()[2], Qt.MouseButton.LeftButton)
+    s.press("showContext")
+    s.press("showContext")
+    qtbot.waitUntil(shows("reasoning", "Lane 3 thinks.", "Lane 3 ends."))
+    gate.set()
+    qtbot.waitUntil(lambda: not s.bridge.state.running)
+    qtbot.waitUntil(lambda: box.itemText(1) == "Lane 1 · agrees")
+    assert box.currentText() == "Lane 3 · differs"
+    # What is clicked in its map is its own, though the calls of lanes have the same names.
+    (result,) = (one for one in view._map.slices if one.kind == "results")
+    view.selected.emit(result.key)
+    lane, _, run = s.window.trace.chosen()
+    assert run is not None and lane == s.turn.lanes[2]
+    # The main line, picked in the trace.
+    s.window.trace.reveal(s.turn.lanes[3].id)
+    s.window.trace.tree.setFocus()
+    qtbot.keyClick(s.window.trace.tree, Qt.Key.Key_Down)
+    s.press("showContext")
+    s.press("showContext")
+    qtbot.waitUntil(lambda: box.currentText() == "the conversation")
+    qtbot.waitUntil(shows("replies", "It is **12**, for sure."))
+    # A run without lanes has nothing to choose from.
+    effort = s.window.findChild(QComboBox, "effort")
+    assert effort is not None
+    effort.setCurrentIndex(effort.findData("standard"))
+    s.ask("And then?")
+    qtbot.waitUntil(lambda: len(s.bridge.state.path()) == 2 and not s.bridge.state.running)
+    qtbot.waitUntil(lambda: not box.isVisible())
+    qtbot.waitUntil(lambda: view._map.slices[-1].kind != "markers" and box.count() == 0)

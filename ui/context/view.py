@@ -15,9 +15,10 @@ from PySide6.QtWidgets import (
 )
 
 from app.agent.context_map import ContextMap
-from app.state import ConversationState
+from app.state import ConversationState, Turn
 from ui.chat.row_base import label
 from ui.context.bar import NAMES, ContextBar, colour_of
+from ui.context.lane_choice import LaneChoice
 from ui.theme import Theme, current
 
 _WAIT_MS = 300
@@ -50,6 +51,9 @@ class ContextView(QWidget):
         super().__init__(parent)
         self._map = ContextMap()
         self._mark: object = None
+        self._state = ConversationState()
+        self.lanes = LaneChoice()
+        self.lanes.chosen.connect(self._draw_other)
         self._sum = label()
         self._sum.setObjectName("contextSum")
         self._how = label("faint")
@@ -68,9 +72,10 @@ class ContextView(QWidget):
         column = QVBoxLayout(body)
         column.setContentsMargins(12, 12, 12, 8)
         column.setSpacing(8)
-        for widget in (self._sum, self.bar, self._legend, self._how, self._title):
+        for widget in (self.lanes, self._sum, self.bar, self._legend, self._how, self._title):
             column.addWidget(widget)
         column.addWidget(self.decisions, 1)
+        column.addStretch()  # where there are none
         self._empty = label("muted")
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._empty.setWordWrap(True)
@@ -86,25 +91,30 @@ class ContextView(QWidget):
 
     def set_state(self, state: ConversationState) -> None:
         """Ask for a new map where the state calls for one; deltas do not."""
+        self._state = state
         path = state.path()
-        last = path[-1] if path else None
-        mark = (
-            state.id,
-            last and last.id,
-            len(last.steps) if last else 0,
-            sum(tool.status is not None for tool in last.steps[-1].tools)
-            if last and last.steps
-            else 0,
-            bool(last and last.steps and last.steps[-1].call and last.steps[-1].call.ended),
-            len(last.context) if last else 0,
-            bool(last and last.ended),
-        )
+        self.lanes.show_turn(path[-1] if path else None)
+        shown = state.turn(self.lanes.lane) or (path[-1] if path else None)
+        mark = (state.id, shown and _mark(shown))
         if not path:
             self._mark = mark
             self.set_map(ContextMap())
         elif mark != self._mark:
             self._mark = mark
             self._timer.start()
+
+    def follow(self, turn: Turn) -> None:
+        """Somebody looks at a turn or a lane elsewhere."""
+        before = self.lanes.lane
+        self.lanes.follow(turn)
+        if self.lanes.lane != before and self.isVisible():
+            self._draw_other()
+
+    def _draw_other(self) -> None:
+        """At once: a person waits for it."""
+        self.set_state(self._state)
+        self._timer.stop()
+        self.wanted.emit()
 
     def set_map(self, found: ContextMap) -> None:
         """Show a map."""
@@ -192,3 +202,16 @@ class ContextView(QWidget):
             for column in (1, 2):
                 item.setToolTip(column, f"{one.what}\n{one.reason}")
             self.decisions.addTopLevelItem(item)
+
+
+def _mark(turn: Turn) -> object:
+    """Another one, another map."""
+    step = turn.steps[-1] if turn.steps else None
+    return (
+        turn.id,
+        len(turn.steps),
+        sum(tool.status is not None for tool in step.tools) if step else 0,
+        bool(step and step.call and step.call.ended),
+        len(turn.context),
+        bool(turn.ended),
+    )
