@@ -77,6 +77,10 @@ class ToolRun:
         """Whether a person has to decide before it can go on."""
         return bool(self.asked) and self.decision is None and self.status is None
 
+    def can_undo(self, change: ev.FileChanged) -> bool:
+        """Whether a person may take back a change of it: not yet done, and what was is kept."""
+        return change.change not in self.undone and change.before != ""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QApplication, QComboBox, QLabel
 from pytestqt.qtbot import QtBot
 
@@ -26,8 +27,8 @@ RUN = ev.RunSettings(tools=("calculator", "python"), effort="heavy", lanes=4, se
 def stage(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
     made: list[Stage] = []
 
-    def make(model: Callable[[ModelRequest], Reply]) -> Stage:
-        made.append(Stage(tmp_path, qapp, model, RUN))
+    def make(model: Callable[[ModelRequest], Reply], run: ev.RunSettings = RUN) -> Stage:
+        made.append(Stage(tmp_path, qapp, model, run))
         qtbot.waitExposed(made[-1].window)
         return made[-1]
 
@@ -175,3 +176,48 @@ def test_the_context_map_of_each_lane(qtbot: QtBot, stage: Callable[..., Stage])
     qtbot.waitUntil(lambda: len(s.bridge.state.path()) == 2 and not s.bridge.state.running)
     qtbot.waitUntil(lambda: not box.isVisible())
     qtbot.waitUntil(lambda: view._map.slices[-1].kind != "markers" and box.count() == 0)
+
+
+def test_what_lanes_changed_is_shown_and_undone(
+    qtbot: QtBot, stage: Callable[..., Stage], tmp_path: Path
+) -> None:
+    def model(request: ModelRequest) -> Reply:
+        lane = lane_of(request)
+        if lane and request.messages[-1].role != "tool":
+            return Reply(calls=(("write_file", f'{{"path": "{lane}.txt", "content": "new"}}'),))
+        return Reply(text="done")
+
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "2.txt").write_text("old")
+    s = stage(model, ev.RunSettings(tools=("write_file",), effort="heavy", lanes=2, seed=1))
+    s.window.set_folder(str(folder))
+    s.ask("Write.")
+    for left in (2, 1):
+        qtbot.waitUntil(lambda n=left: len(s.buttons("allowOnce")) == n)
+        s.click(qtbot, "allowOnce")
+    qtbot.waitUntil(lambda: not s.bridge.state.running)
+    assert [(folder / f"{n}.txt").read_text() for n in (1, 2)] == ["new", "new"]
+    # A card for each call that changed something, below the line of all lanes.
+    qtbot.waitUntil(lambda: len(s.buttons("undoChange")) == 2)
+    heads = [w for w in s.window.chat.findChildren(HeaderButton, "toolHeader") if w.isVisible()]
+    heads.sort(key=lambda head: head.mapToGlobal(QPoint()).y())
+    assert [h.title.text() for h in heads] == ["Lane 1: write_file", "Lane 2: write_file"]
+    second = max(s.buttons("undoChange"), key=lambda b: b.mapToGlobal(QPoint()).y())
+    qtbot.mouseClick(second, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: (folder / "2.txt").read_text() == "old")
+    qtbot.waitUntil(lambda: len(s.buttons("undoChange")) == 1)
+    texts = {w.text() for w in s.window.chat.findChildren(QLabel) if w.isVisible()}
+    assert {"undone", "+1 −0"} <= texts
+    # The same from the trace, where every call of every lane is.
+    s.press("showTrace")
+    first, other = (
+        s.window.steering.menu_for(*s.window.trace.about(key), key)
+        for key in (f"{lane.id}/{lane.steps[0].tools[0].call}" for lane in s.turn.lanes)
+    )
+    undo, gone = (menu.findChild(QAction, "undoChange") for menu in (first, other))
+    assert undo is not None and gone is not None and not gone.isEnabled()
+    assert undo.text() == "Undo the change of 1.txt"
+    undo.trigger()
+    qtbot.waitUntil(lambda: not (folder / "1.txt").exists())
+    qtbot.waitUntil(lambda: not s.buttons("undoChange"))

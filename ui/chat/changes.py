@@ -62,17 +62,18 @@ class _ChangeLine(QWidget):
         row = line(self._path, self._counts, None, self._undo)
         self.setLayout(row)
 
-    def show_change(self, change: FileChanged, undone: bool) -> None:
+    def show_change(self, change: FileChanged, run: ToolRun) -> None:
         """Name it and count its lines."""
         self._change = change.change
         self._path.setText(change.path)
         lines = change.diff.split("\n")[2:]
+        undone = change.change in run.undone
         added = sum(text.startswith("+") for text in lines)
         removed = sum(text.startswith("-") for text in lines)
         counts = f"+{added} −{removed}"
         self._counts.setText(self.tr("undone") if undone else counts)
         set_label_role(self._counts, "warn" if undone else "faint")
-        self._undo.setVisible(not undone and change.before != "")
+        self._undo.setVisible(run.can_undo(change))
 
     @property
     def parts(self) -> tuple[QLabel, QPushButton]:
@@ -100,4 +101,4 @@ class Changes(QWidget):
         for i, row in enumerate(self._lines):
             row.setVisible(i < len(changes))
             if run is not None and i < len(changes):
-                row.show_change(changes[i], changes[i].change in run.undone)
+                row.show_change(changes[i], run)

@@ -6,7 +6,9 @@ states share structure, so identity tells.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from app.agent.agreement import verdict_of
@@ -63,6 +65,8 @@ class ToolRow:
     run: ToolRun | None
     schema: dict[str, Any] | None = None
     """Of its arguments, while it asks."""
+    lane: int = 0
+    """The number of the lane that made it; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +123,29 @@ class RowSource:
     def rows(self, state: ConversationState) -> list[Row]:
         """The rows of the shown branch, first turn first."""
         rows: list[Row] = []
-        kept: dict[str, tuple[Step, tuple[Row, ...]]] = {}
+        known, self._steps = self._steps, {}
+
+        def kept(step: Step, derive: Callable[[], tuple[Row, ...]]) -> tuple[Row, ...]:
+            found = known.get(step.span)
+            if found is None or found[0] is not step:
+                found = (step, derive())
+            self._steps[step.span] = found
+            return found[1]
+
         for turn in state.path():
+            running = turn.status == "running"
             siblings = tuple(t.id for t in state.siblings(turn))
             rows.append(UserRow(f"{turn.id}/user", turn, siblings))
-            rows += _lanes(turn)
+            if turn.lanes:
+                rows.append(LanesRow(f"{turn.id}/lanes", turn))
+            for lane in turn.lanes:
+                for step in lane.steps:
+                    rows += kept(step, partial(_lane_step_rows, step, lane))
             for step in turn.steps:
-                known = self._steps.get(step.span)
-                if known is None or known[0] is not step:
-                    known = (step, _step_rows(step, turn.status == "running"))
-                if turn.status == "running" or not any(isinstance(r, WaitRow) for r in known[1]):
-                    rows += known[1]
-                kept[step.span] = known
-            if turn.status == "running" and not turn.steps and not turn.lanes:
+                made = kept(step, partial(_step_rows, step, running))
+                if running or not any(isinstance(r, WaitRow) for r in made):
+                    rows += made
+            if running and not turn.steps and not turn.lanes:
                 rows.append(WaitRow(f"{turn.id}/wait", 0, 0, None))
             rows += [
                 RemarkRow(f"{turn.id}/{i}", r)
@@ -142,7 +156,6 @@ class RowSource:
                 # A single answer is taken as it is, without a step that says it again.
                 rows += _blocks(f"{turn.id}/answer", turn.answer)
             rows += _ending(turn)
-        self._steps = kept
         return rows
 
 
@@ -176,18 +189,15 @@ def _blocks(part: str, text: str) -> list[Row]:
     return [TextRow(f"{part}/{i}", part, block) for i, block in enumerate(split_blocks(text))]
 
 
-def _lanes(turn: Turn) -> list[Row]:
-    """The lanes, and what they ask a person."""
-    if not turn.lanes:
-        return []
-    rows: list[Row] = [LanesRow(f"{turn.id}/lanes", turn)]
-    for lane in turn.lanes:
-        for run in lane.steps[-1].tools if lane.steps else ():
-            if run.waiting and lane.status == "running":
-                address = f"{lane.id}/{run.call}"
-                asked = replace(run, call=address, asked=f"Lane {lane.number}: {run.asked}")
-                rows.append(ToolRow(address, None, asked))
-    return rows
+def _lane_step_rows(step: Step, lane: Turn) -> tuple[Row, ...]:
+    """Of a lane's calls those that concern a person: they ask, or changed files."""
+
+    def row(run: ToolRun) -> ToolRow:
+        address = f"{lane.id}/{run.call}"
+        named = replace(run, call=address)
+        return ToolRow(address, None, named, _schema(step, run), lane.number)
+
+    return tuple(row(run) for run in step.tools if run.waiting or run.changes)
 
 
 def _schema(step: Step, run: ToolRun | None) -> dict[str, Any] | None:

@@ -90,11 +90,14 @@ class ToolWidget(RowWidget):
         self._card.set_role("asking" if self._asking else "card")
         self._head.show_open(self._opened)
         self._head.title.setFont(theme.mono_font)
-        self._head.title.setText(name or self.tr("tool"))
+        title = name or self.tr("tool")
+        if row.lane:
+            title = self.tr("Lane {n}: {tool}").format(n=row.lane, tool=title)
+        self._head.title.setText(title)
         state, role = self._state(row)
         self._head.state.setText(state)
         set_label_role(self._head.state, role)
-        self._head.setAccessibleName(f"{name} {state}")
+        self._head.setAccessibleName(f"{title} {state}")
         gist = "" if self._opened else _gist(arguments)
         self._head.detail.setText(
             QFontMetrics(theme.small_font).elidedText(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QObject, QPoint
@@ -170,6 +171,13 @@ class SteeringDesk(QObject):
                 held and run.status is not None,
             )
             self._add_point(add, ev.Breakpoint("tool", run.name), run.name)
+            for change in run.changes:
+                add(
+                    "undoChange",
+                    self.tr("Undo the change of {path}").format(path=change.path),
+                    partial(self._do, self._core.undo_change, change.change),
+                    run.can_undo(change),
+                )
         if step is None:
             add(
                 "rerunTurn",
