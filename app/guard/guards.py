@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.errors import ConfigError
 from app.guard.custom import TrustedFolder
-from app.guard.rules import WORST, Action, GuardRule, Hit, Place, holds_for, look
+from app.guard.rules import WORST, GuardRule, Hit, Place, holds_for, look
 from app.guard.secrets import black_out
 from app.trust.call import Wanted
 
@@ -71,11 +71,6 @@ class Guards:
             spans = _spans(result, len(text), rule.name)
             return Hit(rule, rule.message or f"{len(spans)} places", spans) if spans else None
         return Hit(rule, rule.message or str(result)[:500])
-
-
-def worst(hits: list[Hit]) -> Action | None:
-    """What is to be done in all."""
-    return hits[0].rule.action if hits else None
 
 
 def changed(text: str, hits: list[Hit]) -> str:

@@ -136,14 +136,6 @@ def deferral_drift(folder: Path = NANO, prompts: int = 10, most: int = 1) -> lis
     ]  # fmt: skip
 
 
-def deferral_figures(folder: Path = NANO, prompts: int = 10) -> Iterator[Figure]:
-    """The same as figures: KL divergence in nats and the share of equal first choices."""
-    for moved in deferral_drift(folder, prompts):
-        name = f"deferral.{folder.name}.{moved.deferred}"
-        yield figure(f"{name}.divergence", moved.divergence, "nats")
-        yield figure(f"{name}.agreement", moved.agreement, "of tokens", "limit", 1.0)
-
-
 def questions(count: int) -> list[dict[str, Any]]:
     """Requests from the evaluation of the embedded model, as messages and tools."""
     tasks = json.loads(PROMPTS.read_text("utf-8"))["tasks"]

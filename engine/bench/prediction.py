@@ -8,16 +8,13 @@ a token reads about twice as much of everything else as of experts.
 from __future__ import annotations
 
 import random
-import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from operator import truediv
+from functools import partial
 from pathlib import Path
 
-from engine.bench.figures import Figure, figure
-from engine.bench.session import Reply, Session, session
-from engine.bench.turns import alternate
-from engine.errors import ResourceError
+from engine.bench.figures import Figure
+from engine.bench.gain import gain
+from engine.bench.session import Reply, session
 from engine.making.foretelling import foretelling_shape, write_foretelling
 
 LEAST = 0.95
@@ -65,40 +62,20 @@ def prediction_figures(
         for name, first in (("mtp.right", 0), ("mtp.wrong", half)):
             draw = random.Random(7)
             ids = [draw.randrange(first, first + half // 2) for _ in range(64)]
-            with_layer, without = (_Writing(model, ids, tokens) for model in (drafting, plain))
-            drafted, single = alternate([with_layer.turn, without.turn], seconds, rounds)
-            if len({reply.ids for reply in with_layer.replies + without.replies}) != 1:
-                raise ResourceError("bench_failed", f"{name}: a reply with drafts is another one")
-            yield figure(
+            yield gain(
                 name,
-                statistics.median(map(truediv, drafted.samples, single.samples)),
-                "x",
-                "limit",
+                partial(drafting.send, ids, tokens),
+                partial(plain.send, ids, tokens),
                 LEAST,
                 threads=plain.status.threads,
-                best=drafted.best / single.best,
-                note=f"at least; {drafted.median:.0f} tokens/s with, {single.median:.0f} without; "
-                f"{with_layer.described}",
+                seconds=seconds,
+                rounds=rounds,
+                told=_accepted,
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Writing:
-    """The same reply of one of the two models, again and again."""
-
-    model: Session
-    ids: list[int]
-    tokens: int
-    replies: list[Reply] = field(default_factory=list)
-
-    def turn(self) -> float:
-        """Tokens a second."""
-        self.replies.append(self.model.send(self.ids, self.tokens))
-        return self.replies[-1].tokens_per_second
-
-    @property
-    def described(self) -> str:
-        accepted = sum(reply.accepted for reply in self.replies)
-        drafted = accepted + sum(reply.rejected for reply in self.replies)
-        written = sum(len(reply.tokens) for reply in self.replies)
-        return f"{accepted} of {drafted} drafts accepted in {written} tokens"
+def _accepted(replies: list[Reply]) -> str:
+    accepted = sum(reply.accepted for reply in replies)
+    drafted = accepted + sum(reply.rejected for reply in replies)
+    written = sum(len(reply.tokens) for reply in replies)
+    return f"{accepted} of {drafted} drafts accepted in {written} tokens"

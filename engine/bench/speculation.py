@@ -7,17 +7,14 @@ beside the dense part as those of K2 do on a processor: a step of more tokens re
 from __future__ import annotations
 
 import random
-import statistics
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from operator import truediv
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from engine.bench.figures import Figure, figure
-from engine.bench.session import Session, session
-from engine.bench.turns import alternate
+from engine.bench.figures import Figure
+from engine.bench.gain import gain
+from engine.bench.session import Reply, Session, session
 from engine.config import ModelConfig
-from engine.errors import ResourceError
 from engine.making.induction import Induction, induction_shape
 from engine.making.writer import Choice, write_model
 from engine.placement.footprint import footprint
@@ -57,55 +54,34 @@ def speculation_figures(
         # As an agent does it: a result is read, other things follow, then it is an argument.
         argument = [draw.choice(ordinary) for _ in range(tokens + 3)]
         asked = [draw.choice(ordinary) for _ in range(200)]
-        timing = _Timing(model, tokens, seconds, rounds)
         copying = [*argument, *asked, *argument[:3]]
-        yield timing.compare("ngram.copy", copying, SamplingParams(temperature=0.0), COPY_LEAST)
-        yield timing.compare("ngram.free", asked, _LOOSE, FREE_LEAST)
+        greedy = SamplingParams(temperature=0.0)
+        for name, ids, sampling, least in (
+            ("ngram.copy", copying, greedy, COPY_LEAST),
+            ("ngram.free", asked, _LOOSE, FREE_LEAST),
+        ):
+            model.send(ids, 1)  # from now on the prompt comes from the cache, the same for all
+            share = _share(model, len(ids))
+            yield gain(
+                name,
+                partial(model.send, ids, tokens, sampling, True),
+                partial(model.send, ids, tokens, sampling, False),
+                least,
+                threads=model.status.threads,
+                seconds=seconds,
+                rounds=rounds,
+                told=partial(_told, share),
+            )
 
 
-@dataclass(frozen=True, slots=True)
-class _Timing:
-    """How long the same reply takes with drafts and without."""
+def _told(share: float, replies: list[Reply]) -> str:
+    return f"{len(replies[0].ids)} tokens; experts are {share:.0%} of what one reads"
 
-    model: Session
-    tokens: int
-    seconds: float
-    rounds: int
 
-    def compare(self, name: str, ids: list[int], sampling: SamplingParams, least: float) -> Figure:
-        """The ratio of the two speeds."""
-        model = self.model
-        written: set[tuple[int, ...]] = set()
-
-        def turn(speculate: bool) -> Callable[[], float]:
-            def write() -> float:
-                reply = model.send(ids, self.tokens, sampling, speculate)
-                written.add(reply.ids)
-                return reply.tokens_per_second
-
-            return write
-
-        model.send(ids, 1)  # from now on the prompt comes from the cache, the same for all
-        drafted, plain = alternate([turn(True), turn(False)], self.seconds, self.rounds)
-        if len(written) != 1:
-            raise ResourceError("bench_failed", f"{name}: a reply with drafts is another one")
-        return figure(
-            name,
-            statistics.median(map(truediv, drafted.samples, plain.samples)),
-            "x",
-            "limit",
-            least,
-            threads=model.status.threads,
-            best=drafted.best / plain.best,
-            note=f"at least; {drafted.median:.0f} tokens/s with, {plain.median:.0f} without, "
-            f"{len(written.pop())} tokens; experts are {self._share(len(ids)):.0%} of what one "
-            "reads",
-        )
-
-    def _share(self, context: int) -> float:
-        """Of routed experts in the bytes that one token reads."""
-        weighs = footprint(self.model.config)
-        plain = self.model.status.dtype == "float32"
-        form: WeightForm = "float32" if plain else weighs.dense_form
-        routed = weighs.moe_layers * weighs.top_k * weighs.expert_bytes
-        return routed / weighs.decode_bytes(form, context)
+def _share(model: Session, context: int) -> float:
+    """Of routed experts in the bytes that one token reads."""
+    weighs = footprint(model.config)
+    plain = model.status.dtype == "float32"
+    form: WeightForm = "float32" if plain else weighs.dense_form
+    routed = weighs.moe_layers * weighs.top_k * weighs.expert_bytes
+    return routed / weighs.decode_bytes(form, context)

@@ -10,7 +10,7 @@ its head is right only after a share of the first half, and never after one of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 
 from engine.checkpoint.names import Expected
 from engine.config import ModelConfig
-from engine.making.filling import Filler, bf16
+from engine.making.idle import Idle, Matrix
 from engine.making.shapes import read_shape
 from engine.making.vocabulary import CONTROL
 from engine.making.writer import Choice, write_model
 
 _MARGIN = 24.0
 """Of the right token's logit; the others spread by this over the root of the hidden size."""
-_ZERO_NIBBLES = 0x88
 
 
 def foretelling_shape(layers: int, sizes: Mapping[str, int]) -> dict[str, Any]:
@@ -44,10 +43,11 @@ def write_foretelling(out: Path, raw: dict[str, Any], right: float, seed: int = 
     return write_model(raw, out, Choice(), source=source)
 
 
-class Foretelling:
-    """Bytes of such a model's tensors; what does not matter is random."""
+class Foretelling(Idle):
+    """Bytes of such a model's tensors."""
 
     def __init__(self, config: ModelConfig, right: float, seed: int = 0) -> None:
+        super().__init__(config, seed)
         rng = np.random.default_rng(seed)
         vocab, hidden = config.vocab_size, config.hidden_size
         self._signs = (1 - 2 * rng.integers(0, 2, (vocab, hidden))).astype(np.float32)
@@ -60,22 +60,10 @@ class Foretelling:
         wrong = (rng.random(vocab) >= right) | (np.arange(vocab) >= ordinary // 2)
         self._guessed = np.where(wrong, (self.after + 1) % ordinary, self.after)
         self._hidden = hidden
-        self._rest = Filler(config, seed)
 
-    def chunks(self, item: Expected, size: int) -> Iterator[memoryview]:
-        """`size` bytes for a tensor, in pieces."""
-        if item.name.endswith("down_proj.weight_packed"):
-            yield memoryview(bytes([_ZERO_NIBBLES]) * size)
-        elif (built := self._built(item)) is not None:
-            yield memoryview(bf16(np.ascontiguousarray(built, np.float32)).tobytes())
-        else:
-            yield from self._rest.chunks(item, size)
-
-    def _built(self, item: Expected) -> NDArray[np.float32] | None:
+    def _built(self, item: Expected) -> Matrix | None:
         name = item.name
-        if item.part == "norms":
-            return np.ones(item.shape, np.float32)
-        if name.endswith(("down_proj.weight", "o_proj.weight")):
+        if name.endswith("o_proj.weight"):
             return np.zeros(item.shape, np.float32)
         if "embed_tokens" in name:
             return self._signs
@@ -87,7 +75,7 @@ class Foretelling:
             return np.eye(*item.shape, dtype=np.float32)
         return None
 
-    def _head(self, after: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _head(self, after: NDArray[np.int64]) -> Matrix:
         """[V, H]: the row of what follows a token knows that token."""
         head = np.zeros_like(self._signs)
         np.add.at(head, after, self._signs * np.float32(_MARGIN / self._hidden))

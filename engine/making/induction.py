@@ -23,7 +23,6 @@ and bfloat16 rounds them alike, and INT8 keeps them as they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +32,10 @@ from numpy.typing import NDArray
 from engine.checkpoint.names import Expected
 from engine.config import ModelConfig
 from engine.errors import RequestError
-from engine.making.filling import Filler, bf16
+from engine.making.idle import Idle, Matrix
 from engine.making.shapes import read_shape
 from engine.making.writer import Choice, write_model
 from engine.model.rope import inverse_frequencies
-
-Matrix = NDArray[np.float32]
 
 CODE = 64
 MOST_TOKENS = 63 * 65
@@ -53,7 +50,6 @@ _MATCH_SCORE = 100.0
 _FADING = 0.8
 """Each rotary pair counts this much of the faster one before it."""
 _KEY = 4.0
-_ZERO_NIBBLES = 0x88
 
 
 def induction_shape(context: int = 262_144, match: int = 2, vocab: int = 2048) -> dict[str, Any]:
@@ -90,30 +86,17 @@ def write_induction(
     return write_model(raw, out, Choice(), source=source)
 
 
-class Induction:
-    """Bytes of such a model's tensors; what does not matter is random."""
+class Induction(Idle):
+    """Bytes of such a model's tensors."""
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
+        super().__init__(config, seed)
         self._config = config
         self._match = config.num_hidden_layers - 1
         self._codes = gold_codes()[: config.vocab_size]  # [V, 64]
-        self._rest = Filler(config, seed)
-
-    def chunks(self, item: Expected, size: int) -> Iterator[memoryview]:
-        """`size` bytes for a tensor, in pieces."""
-        if item.name.endswith("down_proj.weight_packed"):
-            yield memoryview(bytes([_ZERO_NIBBLES]) * size)
-        elif (built := self._built(item)) is not None:
-            yield memoryview(bf16(np.ascontiguousarray(built, np.float32)).tobytes())
-        else:
-            yield from self._rest.chunks(item, size)
 
     def _built(self, item: Expected) -> Matrix | None:
-        name, shape = item.name, item.shape
-        if item.part == "norms":
-            return np.ones(shape, np.float32)
-        if name.endswith("down_proj.weight"):
-            return np.zeros(shape, np.float32)
+        name = item.name
         if "embed_tokens" in name:
             return self._at_block(0)
         if "lm_head" in name:
@@ -123,7 +106,7 @@ class Induction:
         layer = int(name.split(".layers.")[1].split(".")[0])
         matrix = name.rsplit(".", 2)[-2]
         built = self._matching(matrix) if layer == self._match else self._shifting(matrix, layer)
-        assert built.shape == shape, (name, built.shape, shape)
+        assert built.shape == item.shape, (name, built.shape, item.shape)
         return built
 
     def _at_block(self, block: int) -> Matrix:

@@ -57,11 +57,6 @@ class VirtualList(QAbstractScrollArea):
         """Whether the view stays at the end as it grows."""
         return self._follow
 
-    @property
-    def live_widgets(self) -> int:
-        """How many rows have a widget now."""
-        return len(self._live)
-
     def set_rows(self, rows: Sequence[Row]) -> None:
         """Show these rows; equal keys keep their place, widget and height."""
         anchor = self._anchor()
