@@ -193,6 +193,7 @@ def style_sheet(t: Theme) -> str:
 * {{ outline: 0; }}
 QMainWindow, QDialog {{ background: {t.window}; }}
 QToolTip {{ background: {t.raised}; color: {t.text}; border: 1px solid {t.border}; padding: 4px; }}
+QDialogButtonBox {{ dialogbuttonbox-buttons-have-icons: 0; }}
 QPushButton, QToolButton {{
   background: {t.surface}; color: {t.text}; border: 1px solid {t.border};
   border-radius: 6px; padding: 4px 12px; }}

@@ -22,12 +22,19 @@ def speed(tokens_per_s: float) -> str:
 
 def span(seconds: float) -> str:
     """A length of time in its two largest units: ``2 h 05 min``."""
-    whole = int(seconds)
+    whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def took(seconds: float) -> str:
+    """How long something took: ``51 ms``, ``4.2 s``, ``12 s``, then as :func:`span`."""
+    if seconds < 0.9995:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 9.95 else span(seconds)
 
 
 def new_name(name: str, taken: Iterable[str]) -> str:

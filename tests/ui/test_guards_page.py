@@ -29,7 +29,6 @@ from tests.ui.stage import Stage
 from tests.ui.test_endpoints_page import press
 from ui.settings.guard_editor import GuardEditor, _units
 from ui.settings.window import SettingsDialog
-from ui.words import new_name
 
 LONG = 20_000
 
@@ -203,8 +202,3 @@ def test_an_expression_that_does_not_end_is_told(qtbot: QtBot, stage: Stage) -> 
 def test_places_as_qt_counts_them(sample: str) -> None:
     for at in range(len(sample) + 1):
         assert _units(sample, at) == len(sample[:at].encode("utf-16-le", "surrogatepass")) // 2
-
-
-@given(name=st.text(), taken=st.lists(st.text(alphabet="ab1 ", max_size=4)))
-def test_new_names_are_new(name: str, taken: list[str]) -> None:
-    assert new_name(name, taken) not in taken

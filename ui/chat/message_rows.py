@@ -27,10 +27,10 @@ from ui.chat.rows import (
     TroubleRow,
     UserRow,
     WaitRow,
-    seconds,
 )
 from ui.chat.text_widgets import PlainText, RichText
 from ui.theme import Theme
+from ui.words import span, took
 
 
 class UserWidget(RowWidget):
@@ -184,7 +184,7 @@ class ReasoningWidget(RowWidget):
         self._head.show_open(opened)
         spent = part.seconds if part.ended else max(time.time() - part.began, 0.0)
         self._head.title.setText(self.tr("Thinking…") if part.open else self.tr("Thought"))
-        meta = seconds(spent)
+        meta = took(spent)
         if part.tokens:
             meta += self.tr(" · {n} tokens").format(n=f"{part.tokens:,}")
         self._head.state.setText(meta)
@@ -281,7 +281,7 @@ class WaitWidget(RowWidget):
                 done=f"{row.done:,}", total=f"{row.total:,}"
             )
             if row.seconds_left is not None:
-                text += self.tr(", about {left} left").format(left=seconds(row.seconds_left))
+                text += self.tr(", about {left} left").format(left=span(row.seconds_left))
         self._what.setText(text)
 
     def height_at(self, width: int) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 from app.agent.agreement import verdict_of
 from app.state import ConversationState, Part, Remark, Step, ToolRun, Turn
 from ui.chat.blocks import Block, split_blocks
+from ui.words import took
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,15 +277,5 @@ def _summary(turn: Turn) -> str:
     if tokens:
         parts.append(f"{tokens:,} tokens")
     if turn.ended:
-        parts.append(seconds(turn.ended - turn.began))
+        parts.append(took(turn.ended - turn.began))
     return " · ".join(parts)
-
-
-def seconds(value: float) -> str:
-    """A duration for people: 0.4 s, 12 s, 3 min 5 s."""
-    if value < 10:
-        return f"{max(value, 0):.1f} s"
-    if value < 60:
-        return f"{value:.0f} s"
-    minutes, rest = divmod(round(value), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

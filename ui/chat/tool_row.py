@@ -23,9 +23,10 @@ from ui.chat.row_base import (
     natural_height,
     set_label_role,
 )
-from ui.chat.rows import Row, ToolRow, seconds
+from ui.chat.rows import Row, ToolRow
 from ui.chat.text_widgets import PlainText
 from ui.theme import Theme
+from ui.words import took
 
 _STATES = {
     "ok": ("✓", "good"),
@@ -151,11 +152,11 @@ class ToolWidget(RowWidget):
             return self.tr("writing the call…"), "faint"
         if run.status is not None:
             text, role = _STATES[run.status]
-            return f"{text}  {seconds(run.seconds)}" if run.seconds else text, role
+            return f"{text}  {took(run.seconds)}" if run.seconds else text, role
         if run.waiting:
             return self.tr("waits for you"), "warn"
         if run.started:
-            running = seconds(max(time.time() - run.started, 0))
+            running = took(max(time.time() - run.started, 0))
             return self.tr("running {time}").format(time=running), "faint"
         return self.tr("next"), "faint"
 

@@ -14,6 +14,7 @@ from app.endpoints.trial import Listing, Trial
 from app.errors import SelenographError
 from ui.bridge import Bridge
 from ui.chat.row_base import button, label, line
+from ui.words import took
 
 Line = tuple[str, str]
 """A role and a text."""
@@ -126,7 +127,7 @@ class TrialPanel(QWidget):
         return lines
 
     def _of_trial(self, found: Trial) -> list[Line]:
-        first = self.tr("First words after {s:.1f} s").format(s=found.first_ms / 1000)
+        first = self.tr("First words after {t}").format(t=took(found.first_ms / 1000))
         whole = self.tr("it comes whole, not piece by piece")
         lines = [("good", f"✓ {first}") if found.streams else ("warn", f"✗ {first}; {whole}")]
         if found.reasoning:

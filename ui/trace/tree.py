@@ -11,6 +11,7 @@ from PySide6.QtGui import QColor
 
 from ui.theme import current
 from ui.trace.nodes import Node
+from ui.words import took
 
 Index = QModelIndex | QPersistentModelIndex
 KEY = int(Qt.ItemDataRole.UserRole)
@@ -105,7 +106,8 @@ class TraceModel(QAbstractItemModel):
         node = self._item(index).node
         if role == Qt.ItemDataRole.DisplayRole:
             if index.column() == 1:
-                return duration(time.time() - node.began if node.live else node.seconds)
+                spent = time.time() - node.began if node.live else node.seconds
+                return took(spent) if spent > 0 else ""
             if index.column() == 2:
                 return f"{node.tokens:,}" if node.tokens else ""
             return node.name
@@ -163,14 +165,3 @@ def _colour(node: Node, column: int) -> str:
     if column or node.kind in ("prompt", "reasoning", "remark"):
         return theme.muted
     return theme.accent if node.live and node.kind == "step" else theme.text
-
-
-def duration(seconds: float) -> str:
-    """Seconds as one reads them."""
-    if seconds <= 0:
-        return ""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"

@@ -1,0 +1,34 @@
+"""Numbers and names as people read them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ui.words import new_name, took
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-1, "0 ms"),
+        (0.0514, "51 ms"),
+        (0.9994, "999 ms"),
+        (0.9996, "1.0 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (3599.4, "59 min 59 s"),
+        (3599.6, "1 h 00 min"),
+        (7500, "2 h 05 min"),
+    ],
+)
+def test_how_long_something_took(seconds: float, words: str) -> None:
+    assert took(seconds) == words
+
+
+@given(name=st.text(), taken=st.lists(st.text(alphabet="ab1 ", max_size=4)))
+def test_new_names_are_new(name: str, taken: list[str]) -> None:
+    assert new_name(name, taken) not in taken
