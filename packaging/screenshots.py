@@ -2,26 +2,41 @@
 
 Runs the program's own engine and the embedded model in a fresh data folder, on whatever screen Qt
 finds (``xvfb-run`` where there is none), and writes ``docs/img``: light, dark, streaming, trace,
-lanes, engine.
+lanes, endpoints, guards, guard, engine.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QApplication,
+    QComboBox,
+    QLabel,
+    QPlainTextEdit,
+    QWidget,
+)
 
 from app.core import Core
+from app.endpoints.config import PRESETS, Endpoint
+from app.guard.rules import DEFAULT, GuardRule
 from app.paths import Paths
 from ui.bridge import Bridge
 from ui.main_window import MainWindow
+from ui.settings.guard_editor import GuardEditor
+from ui.settings.window import SettingsDialog
 from ui.theme import ThemeSource
 
 IMAGES = Path(__file__).parents[1] / "docs" / "img"
@@ -77,7 +92,7 @@ def notes(folder: Path) -> Path:
 
 
 def main() -> None:
-    """Take all six."""
+    """Take all nine."""
     app = QApplication(sys.argv)
     app.setStyle("Fusion")
     themes = ThemeSource(app, "light")
@@ -108,8 +123,11 @@ def main() -> None:
             settle(app)
             window.grab().save(str(IMAGES / "trace.png"))
             bridge.state_changed.connect(lambda _: streaming(window))
-            ask(app, window, "How much is 15% of 240?")
+            for percent in (15, 20, 35, 45, 60):
+                if not hasattr(streaming, "done"):  # it may have been too quick for a frame
+                    ask(app, window, f"How much is {percent}% of 240?")
             lanes(app, window)
+            settings(app, window)
             engine(app, window)
         finally:
             window.close()
@@ -129,6 +147,55 @@ def lanes(app: QApplication, window: MainWindow) -> None:
     settle(app)
     window.grab().save(str(IMAGES / "lanes.png"))
     effort.setCurrentIndex(effort.findData("standard"))
+
+
+@contextmanager
+def served() -> Iterator[Endpoint]:
+    """The embedded model as another server has it."""
+    command = [sys.executable, "-m", "app.cli", "serve", "--json", "--no-snapshots"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        told = json.loads(server.stdout.readline())
+        try:
+            yield Endpoint("workstation", told["url"], "Workstation", "nano", told["token"])
+        finally:
+            server.terminate()
+
+
+def settings(app: QApplication, window: MainWindow) -> None:
+    """Pictures of both pages, an endpoint tested, and of a guard being written."""
+    presets = [one for one in PRESETS if one.title in ("vLLM", "Moonshot", "Anthropic")]
+    others = [msgspec.structs.replace(one.endpoint, id=one.title.lower()) for one in presets]
+    guard = GuardRule("project", "regex", ("output",), "redact", (r"(?i)project \w+",))
+    with served() as own:
+        window.preferences.save(endpoints=(own, *others), guards=(*DEFAULT, guard))
+        window.findChild(QAction, "settings").trigger()
+        dialog = window.findChild(SettingsDialog)
+        dialog.endpoints.list.setCurrentRow(1)
+        press(window, "testEndpoint")
+        until(app, lambda: told(dialog, "testDoing") and not told(dialog, "testDoing")[0])
+        settle(app)
+        dialog.grab().save(str(IMAGES / "endpoints.png"))
+    dialog.tabs.setCurrentWidget(dialog.guards)
+    dialog.guards.list.setCurrentRow(0)
+    settle(app)
+    dialog.grab().save(str(IMAGES / "guards.png"))
+    dialog.guards.list.setCurrentRow(len(DEFAULT))
+    dialog.guards.edit_chosen()
+    editor = dialog.findChild(GuardEditor)
+    sample = editor.findChild(QPlainTextEdit, "guardSample")
+    sample.setPlainText("The valve of Project Selene leaks, says the project leader.")
+    until(app, lambda: any("places" in text for text in told(editor, "guardTold")))
+    settle(app)
+    editor.grab().save(str(IMAGES / "guard.png"))
+    editor.reject()
+    dialog.reject()
+    settle(app)
+
+
+def told(dialog: QWidget, name: str) -> list[str]:
+    """What the labels of a name say."""
+    return [one.text() for one in dialog.findChildren(QLabel, name)]
 
 
 def engine(app: QApplication, window: MainWindow) -> None:

@@ -33,7 +33,7 @@ def span(seconds: float) -> str:
 def took(seconds: float) -> str:
     """How long something took: ``51 ms``, ``4.2 s``, ``12 s``, then as :func:`span`."""
     if seconds < 0.9995:
-        return f"{max(seconds, 0) * 1000:.0f} ms"
+        return f"{seconds * 1000:.0f} ms" if seconds >= 0.0005 else "<1 ms"
     return f"{seconds:.1f} s" if seconds < 9.95 else span(seconds)
 
 

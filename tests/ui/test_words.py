@@ -12,7 +12,9 @@ from ui.words import new_name, took
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
-        (-1, "0 ms"),
+        (-1, "<1 ms"),
+        (0.0004, "<1 ms"),
+        (0.0006, "1 ms"),
         (0.0514, "51 ms"),
         (0.9994, "999 ms"),
         (0.9996, "1.0 s"),
