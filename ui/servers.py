@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QDialog,
     QDialogButtonBox,
-    QFormLayout,
     QGridLayout,
-    QLineEdit,
     QListWidget,
     QListWidgetItem,
     QPlainTextEdit,
@@ -26,6 +24,8 @@ from app.errors import ConfigError
 from app.mcp.config import McpServer, ServerView, check_server, parse_servers
 from ui.bridge import Bridge
 from ui.chat.row_base import button, label, line, set_label_role
+from ui.settings.undo_line import UndoLine
+from ui.widgets.editor import Editor, choice, text_line, text_lines
 
 _STATES = {
     "off": ("off", "faint"),
@@ -78,19 +78,22 @@ class ServersDialog(QDialog):
         paste = button(self.tr("Paste JSON…"), "pasteServers", self.tr("Add what others publish"))
         add.clicked.connect(lambda: self._open_editor(""))
         paste.clicked.connect(self._open_paste)
+        self._undo = UndoLine("serverUndo")
         close = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         close.rejected.connect(self.reject)
         right = QVBoxLayout()
         right.addLayout(line(self._on, self._state, None, self._start, self._edit, self._remove))
         right.addWidget(self._error)
         right.addWidget(self._tools, 1)
+        right.addStretch()  # where there are none
         grid = QGridLayout(self)
         grid.setContentsMargins(16, 16, 16, 12)
         grid.addWidget(self.list, 0, 0)
         grid.addLayout(right, 0, 1)
         grid.setColumnStretch(1, 1)
-        grid.addLayout(line(add, paste, None), 1, 0, 1, 2)
-        grid.addWidget(close, 1, 1)
+        foot = line(add, paste, self._undo, close)
+        foot.setStretch(2, 1)
+        grid.addLayout(foot, 1, 0, 1, 2)
         self.refresh()
 
     def refresh(self) -> None:
@@ -120,12 +123,13 @@ class ServersDialog(QDialog):
 
     def _show(self, trouble: str = "") -> None:
         view = self._views.get(self._name)
-        for widget in (self._on, self._start, self._edit, self._remove):
-            widget.setEnabled(view is not None)
+        for widget in (self._on, self._start, self._edit, self._remove, self._tools):
+            widget.setVisible(view is not None)
         if view is None:
             self._state.setText(self.tr("No servers yet: add one, or paste what others publish."))
+            set_label_role(self._state, "muted")
             self._error.setText(trouble)
-            self._tools.setPlainText("")
+            self._error.setVisible(bool(trouble))
             return
         text, role = _STATES[view.state]
         where = "" if view.own else self.tr(" (from the file that the settings name)")
@@ -143,6 +147,7 @@ class ServersDialog(QDialog):
         self._tools.setPlainText("\n".join([how, "", *tools]))
 
     def _save(self, servers: dict[str, McpServer]) -> None:
+        self._undo.clear()
         self._own = servers
         self.changed.emit(dict(servers))
         self.refresh()
@@ -159,12 +164,22 @@ class ServersDialog(QDialog):
         self._bridge.then(core.start_server(self._name), lambda _: self.refresh())
 
     def _remove_it(self) -> None:
-        self._save({name: one for name, one in self._own.items() if name != self._name})
+        before, gone = self._own, self._name
+        self._save({name: one for name, one in before.items() if name != gone})
+        self._offer_back(self.tr("“{name}” is removed").format(name=gone), before, gone)
+
+    def _offer_back(self, text: str, before: dict[str, McpServer], chosen: str) -> None:
+        def undo() -> None:
+            self._wanted = chosen
+            self._save(before)
+
+        self._undo.offer(text, undo)
 
     def _open_editor(self, name: str) -> None:
         server = self._views[name].server if name else McpServer(command="npx")
-        dialog = ServerEditor(name, server, self)
-        dialog.done_with.connect(lambda new, made: self._replace(name, new, made))
+        dialog = ServerEditor(name, server, self._views.keys() - {name}, self)
+        dialog.saved.connect(lambda made: self._replace(name, *made))
+        dialog.finished.connect(dialog.deleteLater)
         dialog.open()
 
     def _replace(self, old: str, name: str, server: McpServer) -> None:
@@ -173,137 +188,106 @@ class ServersDialog(QDialog):
         self._save(kept | {name: server})
 
     def _open_paste(self) -> None:
-        dialog = PasteDialog(self)
-        dialog.pasted.connect(self._add)
+        dialog = PasteEditor(self)
+        dialog.saved.connect(self._add)
+        dialog.finished.connect(dialog.deleteLater)
         dialog.open()
 
     def _add(self, servers: dict[str, McpServer]) -> None:
+        before = self._own
         self._wanted = next(iter(servers))
-        self._save(self._own | servers)
+        self._save(before | servers)
+        replaced = [name for name, one in servers.items() if before.get(name, one) != one]
+        if replaced:
+            text = self.tr("Replaced: {names}").format(names=", ".join(replaced))
+            self._offer_back(text, before, replaced[0])
 
 
-class PasteDialog(QDialog):
-    """Signals: ``pasted(servers)``."""
-
-    pasted = Signal(object)
+class PasteEditor(Editor):
+    """Servers as others publish them. Signals: ``saved(dict)`` of McpServer by name."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setObjectName("pasteDialog")
-        self.setWindowTitle(self.tr("Paste MCP servers"))
-        self.resize(520, 320)
-        self.text = QPlainTextEdit()
-        self.text.setObjectName("pasteText")
+        super().__init__("paste", self.tr("Paste MCP servers"), parent)
+        self.text = text_lines("pasteText", "", 12, _EXAMPLE)
         self.text.setAccessibleName(self.tr("JSON of the servers"))
-        self.text.setPlaceholderText(_EXAMPLE)
-        self.text.setTabChangesFocus(True)
-        self._problem = label("bad")
-        self._problem.setObjectName("pasteProblem")
-        self._problem.setWordWrap(True)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(16, 16, 16, 12)
-        column.addWidget(self.text)
-        column.addWidget(self._problem)
-        column.addWidget(_buttons(self, self._take))
+        self.form.addRow(self.text)
+        self.lay_out()
+        self.setMinimumWidth(520)
 
-    def _take(self) -> None:
-        try:
-            servers = parse_servers(self.text.toPlainText())
-        except ConfigError as error:
-            self._problem.setText(error.message)
-            return
-        self.accept()
-        self.pasted.emit(servers)
+    def read(self) -> dict[str, McpServer]:
+        """Raises ConfigError."""
+        return parse_servers(self.text.toPlainText())
 
 
-class ServerEditor(QDialog):
-    """One server. Signals: ``done_with(name, server)``."""
+class ServerEditor(Editor):
+    """One server. Signals: ``saved((name, McpServer))``."""
 
-    done_with = Signal(str, object)
-
-    def __init__(self, name: str, server: McpServer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setObjectName("serverEditor")
-        self.setWindowTitle(self.tr("MCP server"))
-        self.setMinimumWidth(480)
-        self._server = server
-        self._kind = QComboBox()
-        self._kind.addItem(self.tr("A program on this machine"), "command")
-        self._kind.addItem(self.tr("An address (streamable HTTP)"), "url")
-        self._kind.setCurrentIndex(1 if server.url else 0)
-        self._name_line = QLineEdit(name)
-        self._command = QLineEdit(shlex.join((server.command, *server.args)).strip())
-        self._url = QLineEdit(server.url)
-        self._pairs = QPlainTextEdit(_as_lines(server.headers if server.url else server.env))
-        self._pairs.setTabChangesFocus(True)
-        self._pairs.setFixedHeight(90)
-        self._seconds = QLineEdit(f"{server.seconds:g}")
-        self._problem = label("bad")
-        self._problem.setObjectName("editorProblem")
-        self._problem.setWordWrap(True)
-        self._form = QFormLayout()
-        rows: list[tuple[str, str, QWidget]] = [
-            ("Name", "serverName", self._name_line),
-            ("Kind", "serverKind", self._kind),
-            ("Command", "serverCommand", self._command),
-            ("Address", "serverUrl", self._url),
-            ("Environment (NAME=VALUE)", "serverPairs", self._pairs),
-            ("Seconds a call may take", "serverSeconds", self._seconds),
-        ]
-        for text, object_name, widget in rows:
-            widget.setObjectName(object_name)
-            widget.setAccessibleName(self.tr(text))
-            self._form.addRow(self.tr(text), widget)
+    def __init__(
+        self, name: str, server: McpServer, taken: Iterable[str], parent: QWidget | None = None
+    ) -> None:
+        """``taken``: the names of others."""
+        super().__init__("server", self.tr("MCP server"), parent)
+        self._server, self._taken = server, frozenset(taken)
+        kinds = (
+            (self.tr("A program on this machine"), "command"),
+            (self.tr("An address (streamable HTTP)"), "url"),
+        )
+        self._kind = choice("serverKind", kinds, "url" if server.url else "command")
+        self._name = text_line("serverName", name)
+        command = shlex.join((server.command, *server.args)).strip()
+        self._command = text_line("serverCommand", command)
+        self._url = text_line("serverUrl", server.url, "https://example.org/mcp")
+        pairs = _as_lines(server.headers if server.url else server.env)
+        self._pairs = text_lines("serverPairs", pairs, 4)
+        self._seconds = text_line("serverSeconds", f"{server.seconds:g}")
+        self.add_row(self.tr("Name"), self._name)
+        self.add_row(self.tr("Kind"), self._kind)
+        self.add_row(self.tr("Command"), self._command)
+        self.add_row(self.tr("Address"), self._url)
+        self.add_row(self.tr("Environment (NAME=VALUE)"), self._pairs)
+        self.add_row(self.tr("Seconds a call may take"), self._seconds)
+        self.lay_out()
         self._kind.currentIndexChanged.connect(lambda _: self._show_kind())
-        column = QVBoxLayout(self)
-        column.setContentsMargins(16, 16, 16, 12)
-        column.addLayout(self._form)
-        column.addWidget(self._problem)
-        column.addWidget(_buttons(self, self._take))
         self._show_kind()
 
     def _show_kind(self) -> None:
         http = self._kind.currentData() == "url"
-        self._form.setRowVisible(self._command, not http)
-        self._form.setRowVisible(self._url, http)
-        title = self._form.labelForField(self._pairs)
-        if title is not None:
-            words = "Headers (NAME=VALUE)" if http else "Environment (NAME=VALUE)"
-            title.setProperty("text", self.tr(words))
+        self.form.setRowVisible(self._command, not http)
+        self.form.setRowVisible(self._url, http)
+        words = "Headers (NAME=VALUE)" if http else "Environment (NAME=VALUE)"
+        self.rename_row(self._pairs, self.tr(words))
 
-    def _take(self) -> None:
-        try:
-            name, server = self._name_line.text().strip(), self._read()
-            check_server(name, server)
-        except ConfigError as error:
-            self._problem.setText(
-                f"{error.message} ({error.hint})" if error.hint else error.message
-            )
-            return
-        except ValueError as error:
-            self._problem.setText(str(error))
-            return
-        self.accept()
-        self.done_with.emit(name, server)
+    def read(self) -> tuple[str, McpServer]:
+        """Raises ConfigError."""
+        name, server = self._name.text().strip(), self._as_written()
+        check_server(name, server)
+        if name in self._taken:
+            raise ConfigError("mcp_server", f"there is a server called {name} already")
+        return name, server
 
-    def _read(self) -> McpServer:
-        values: dict[str, Any] = {"seconds": float(self._seconds.text())}
+    def _as_written(self) -> McpServer:
         pairs = _as_pairs(self._pairs.toPlainText())
+        values: dict[str, Any] = {"seconds": _number(self._seconds.text())}
         if self._kind.currentData() == "url":
             values |= {"url": self._url.text().strip(), "headers": pairs, "command": "", "args": ()}
         else:
-            words = shlex.split(self._command.text()) or [""]
+            words = _words(self._command.text())
             values |= {"command": words[0], "args": tuple(words[1:]), "env": pairs, "url": ""}
         return msgspec.structs.replace(self._server, **values)
 
 
-def _buttons(dialog: QDialog, take: Any) -> QDialogButtonBox:
-    kinds = QDialogButtonBox.StandardButton
-    made = QDialogButtonBox(kinds.Save | kinds.Cancel)
-    made.button(kinds.Save).setObjectName("saveServers")
-    made.accepted.connect(take)
-    made.rejected.connect(dialog.reject)
-    return made
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError("mcp_server", "the seconds that a call may take are a number") from None
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command) or [""]
+    except ValueError:
+        raise ConfigError("mcp_server", "a quotation in the command does not end") from None
 
 
 def _as_lines(pairs: dict[str, str]) -> str:

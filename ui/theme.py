@@ -207,6 +207,7 @@ QPushButton[role="primary"] {{
 QPushButton[role="primary"]:disabled {{ background: {t.raised}; color: {t.faint};
   border: 1px solid {t.border}; }}
 QPushButton[role="danger"] {{ color: {t.bad}; }}
+QPushButton[role="danger"]:disabled {{ color: {t.faint}; }}
 QPushButton[role="quiet"], QToolButton[role="quiet"] {{
   background: transparent; border: 1px solid transparent; color: {t.muted}; padding: 2px 8px; }}
 QPushButton[role="quiet"]:hover, QToolButton[role="quiet"]:hover {{

@@ -21,7 +21,10 @@ from app.state import Turn
 from ui.bridge import Bridge
 from ui.chat.lanes import LaneCard
 from ui.main_window import MainWindow
+from ui.settings.window import SettingsDialog
 from ui.theme import ThemeSource
+
+MakeStage = Callable[..., "Stage"]
 
 
 class Stage:
@@ -77,6 +80,13 @@ class Stage:
 
         qtbot.waitUntil(lambda: bool(found()))
         return found()[0]
+
+    def settings(self, qtbot: QtBot) -> SettingsDialog:
+        """Open them."""
+        self.press("settings")
+        found = self.dialog(qtbot, "settingsDialog")
+        assert isinstance(found, SettingsDialog)
+        return found
 
     def close(self) -> None:
         self.window.background.leave()

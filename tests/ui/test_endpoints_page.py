@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
-    QApplication,
-    QComboBox,
     QLabel,
     QLineEdit,
     QMenu,
@@ -18,11 +15,10 @@ from PySide6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 
-from app import events as ev
-from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
 from app.endpoints.config import Endpoint
-from tests.ui.stage import Stage
+from tests.ui.parts import box, choose, field, part, press, seen, text
+from tests.ui.stage import MakeStage, Stage
 from tests.wavering import Wavering, calls
 from ui.settings.endpoint_editor import EndpointEditor
 from ui.settings.window import SettingsDialog
@@ -32,14 +28,8 @@ LONG = 20_000
 
 
 @pytest.fixture
-def stage(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[Stage]:
-    def model(request: ModelRequest) -> Reply:
-        return Reply(text="x")
-
-    made = Stage(tmp_path, qapp, model, ev.RunSettings(tools=()))
-    qtbot.waitExposed(made.window)
-    yield made
-    made.close()
+def stage(make_stage: MakeStage) -> Stage:
+    return make_stage(lambda request: Reply(text="x"))
 
 
 @pytest.fixture
@@ -50,42 +40,14 @@ def server() -> Iterator[Wavering]:
     made.go()
 
 
-def settings(s: Stage, qtbot: QtBot) -> SettingsDialog:
-    s.press("settings")
-    found = s.dialog(qtbot, "settingsDialog")
-    assert isinstance(found, SettingsDialog)
-    return found
-
-
 def add(dialog: SettingsDialog, preset: str) -> EndpointEditor:
     """By the menu of the button."""
-    menu = dialog.findChild(QMenu, "addEndpointMenu")
-    assert menu is not None
+    menu = part(dialog, QMenu, "addEndpointMenu")
     next(one for one in menu.actions() if one.text() == preset).trigger()
-    found = [one for one in dialog.findChildren(EndpointEditor) if one.isVisible()]
-    assert len(found) == 1
-    return found[0]
+    return seen(dialog, EndpointEditor)
 
 
-def field(parent: QWidget, name: str) -> QLineEdit:
-    found = parent.findChild(QLineEdit, name)
-    assert found is not None
-    return found
-
-
-def box(parent: QWidget, name: str) -> QComboBox:
-    found = parent.findChild(QComboBox, name)
-    assert found is not None
-    return found
-
-
-def press(parent: QWidget, name: str) -> None:
-    found = next(b for b in parent.findChildren(QPushButton, name) if b.isVisible())
-    assert found.isEnabled()
-    found.click()
-
-
-def lines(parent: QWidget) -> list[str]:
+def tried(parent: QWidget) -> list[str]:
     return [one.text() for one in parent.findChildren(QLabel, "testLine") if one.isVisible()]
 
 
@@ -97,26 +59,25 @@ def titles(dialog: SettingsDialog) -> list[str]:
 def fill(editor: EndpointEditor, server: Wavering) -> None:
     field(editor, "endpointName").setText("Mine")
     field(editor, "endpointUrl").setText(server.url + "/")
-    key = box(editor, "endpointKeyFrom")
-    key.setCurrentIndex(key.findData("kept"))
+    choose(editor, "endpointKeyFrom", "kept")
     field(editor, "endpointKey").setText(KEY)
 
 
 def test_one_is_added_tried_used_and_answers(qtbot: QtBot, stage: Stage, server: Wavering) -> None:
     s = stage
-    dialog = settings(s, qtbot)
+    dialog = s.settings(qtbot)
     assert titles(dialog) == ["● Own engine"]
     editor = add(dialog, "vLLM")
     assert field(editor, "endpointUrl").text() == "http://127.0.0.1:8000/v1"
     fill(editor, server)
     assert field(editor, "endpointKey").echoMode() == QLineEdit.EchoMode.Password
     press(editor, "testEndpoint")
-    qtbot.waitUntil(lambda: "Choose a model to test it, too." in lines(editor), timeout=LONG)
+    qtbot.waitUntil(lambda: "Choose a model to test it, too." in tried(editor), timeout=LONG)
     model = box(editor, "endpointModel")
     assert model.currentText() == "m", "the only one there is"
     press(editor, "testEndpoint")
-    qtbot.waitUntil(lambda: "✓ Calls tools" in lines(editor), timeout=LONG)
-    assert "1 model: m" in lines(editor) and "✓ Thinks apart from its answer" in lines(editor)
+    qtbot.waitUntil(lambda: "✓ Calls tools" in tried(editor), timeout=LONG)
+    assert "1 model: m" in tried(editor) and "✓ Thinks apart from its answer" in tried(editor)
     field(editor, "endpointContext").setText("262,144")
     field(editor, "endpointPriceIn").setText("0,6")
     field(editor, "endpointPriceOut").setText("2.5")
@@ -141,11 +102,10 @@ def test_one_is_added_tried_used_and_answers(qtbot: QtBot, stage: Stage, server:
     said = [one.text() for one in s.window.chat.findChildren(QLabel)]
     assert "Mine answers. What you write goes there." in said
     assert s.core.settings.run.backend == "mine"
-    engine = s.window.findChild(QLabel, "statusEngine")
-    assert engine is not None and engine.text() == "● Mine"
+    assert text(s.window, "statusEngine") == "● Mine"
     assert s.window.composer.settings.backend == "mine"
     dialog.reject()
-    press(settings(s, qtbot), "editEndpoint")
+    press(s.settings(qtbot), "editEndpoint")
 
 
 def test_removed_and_brought_back_with_its_use(qtbot: QtBot, stage: Stage) -> None:
@@ -153,7 +113,7 @@ def test_removed_and_brought_back_with_its_use(qtbot: QtBot, stage: Stage) -> No
     made = Endpoint("a", "https://example.org/v1", "A")
     other = Endpoint("b", "https://example.com/v1", "B")
     s.window.preferences.save(endpoints=(made, other))
-    dialog = settings(s, qtbot)
+    dialog = s.settings(qtbot)
     dialog.endpoints.list.setCurrentRow(1)
     press(dialog, "useEndpoint")
     dialog.activateWindow()
@@ -171,17 +131,16 @@ def test_removed_and_brought_back_with_its_use(qtbot: QtBot, stage: Stage) -> No
     assert [(one.id, one.title) for one in s.core.settings.endpoints][2] == ("a-2", "A 2")
     qtbot.keyClick(dialog.endpoints.list, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: any(one.isVisible() for one in dialog.findChildren(EndpointEditor)))
-    editor = next(one for one in dialog.findChildren(EndpointEditor) if one.isVisible())
+    editor = seen(dialog, EndpointEditor)
     field(editor, "endpointName").setText("B")
     press(editor, "saveEndpoint")
-    problem = editor.findChild(QLabel, "endpointProblem")
-    assert problem is not None and "already" in problem.text()
+    assert "already" in text(editor, "endpointProblem")
     assert editor.isVisible() and dialog.isVisible()
     editor.reject()
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "words"),
+    ("name", "written", "words"),
     [
         ("endpointUrl", "example.org", "begins with http"),
         ("endpointContext", "many", "whole number"),
@@ -191,45 +150,42 @@ def test_removed_and_brought_back_with_its_use(qtbot: QtBot, stage: Stage) -> No
     ],
 )
 def test_what_is_wrong_is_said_and_not_saved(
-    qtbot: QtBot, stage: Stage, name: str, text: str, words: str
+    qtbot: QtBot, stage: Stage, name: str, written: str, words: str
 ) -> None:
-    editor = add(settings(stage, qtbot), "Moonshot")
-    field(editor, name).setText(text)
+    editor = add(stage.settings(qtbot), "Moonshot")
+    field(editor, name).setText(written)
     press(editor, "saveEndpoint")
-    problem = editor.findChild(QLabel, "endpointProblem")
-    assert problem is not None and words in problem.text()
+    assert words in text(editor, "endpointProblem")
     assert stage.core.settings.endpoints == ()
     editor.reject()
 
 
 def test_a_test_that_fails_or_is_cancelled(qtbot: QtBot, stage: Stage, server: Wavering) -> None:
-    dialog = settings(stage, qtbot)
+    dialog = stage.settings(qtbot)
     editor = add(dialog, "vLLM")
     fill(editor, server)
     server.models = 401
     press(editor, "testEndpoint")
-    qtbot.waitUntil(lambda: len(lines(editor)) == 2, timeout=LONG)
-    assert lines(editor) == ["✗ Mine: it says no to Bearer [key]",
+    qtbot.waitUntil(lambda: len(tried(editor)) == 2, timeout=LONG)
+    assert tried(editor) == ["✗ Mine: it says no to Bearer [key]",
                              "Check the key of this endpoint."]  # fmt: skip
     server.go()
     press(editor, "testEndpoint")
-    qtbot.waitUntil(lambda: lines(editor)[:1] == ["✗ Mine: connection refused"], timeout=LONG)
+    qtbot.waitUntil(lambda: tried(editor)[:1] == ["✗ Mine: connection refused"], timeout=LONG)
     press(editor, "testEndpoint")
     press(editor, "cancelTest")
-    assert lines(editor) == []
-    test = next(b for b in editor.findChildren(QPushButton, "testEndpoint"))
-    assert test.isVisible()
+    assert tried(editor) == []
+    assert part(editor, QPushButton, "testEndpoint").isVisible()
     editor.reject()
 
 
 def test_rows_of_the_form_and_a_key_in_the_clear(qtbot: QtBot, stage: Stage) -> None:
-    editor = add(settings(stage, qtbot), "Anthropic")
+    editor = add(stage.settings(qtbot), "Anthropic")
     assert box(editor, "endpointThinking").isVisible()
-    form = box(editor, "endpointForm")
-    form.setCurrentIndex(form.findData("openai"))
+    choose(editor, "endpointForm", "openai")
     assert not box(editor, "endpointThinking").isVisible()
-    caution = editor.findChild(QLabel, "endpointCaution")
-    assert caution is not None and not caution.isVisible()
+    caution = part(editor, QLabel, "endpointCaution")
+    assert not caution.isVisible()
     field(editor, "endpointUrl").setText("http://gpu-box:8000/v1")
     assert caution.isVisible() and "unencrypted" in caution.text()
     field(editor, "endpointUrl").setText("http://[half")

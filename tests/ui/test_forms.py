@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
 
 from app import events as ev
+from tests.ui.parts import press
 from ui.forms import FormDialog
 
 SCHEMA: dict[str, Any] = {
@@ -39,12 +40,6 @@ def at(dialog: FormDialog, kind: type, name: str) -> Any:
     found = dialog.findChild(kind, f"field_{name}")
     assert found is not None
     return found
-
-
-def press(dialog: FormDialog, name: str) -> None:
-    button = dialog.findChild(QPushButton, name)
-    assert button is not None
-    button.click()
 
 
 def test_what_is_entered_is_sent_in_its_type(qtbot: QtBot, dialog: FormDialog) -> None:

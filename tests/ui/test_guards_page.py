@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
-    QApplication,
     QCheckBox,
     QComboBox,
     QLabel,
-    QLineEdit,
     QMenu,
-    QPlainTextEdit,
-    QWidget,
 )
 from pytestqt.qtbot import QtBot
 
-from app import events as ev
-from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
 from app.guard.rules import DEFAULT, GuardRule
-from tests.ui.stage import Stage
-from tests.ui.test_endpoints_page import press
+from tests.ui.parts import choose, field, lines, part, press, seen, text
+from tests.ui.stage import MakeStage, Stage
 from ui.settings.guard_editor import GuardEditor, _units
 from ui.settings.window import SettingsDialog
 
@@ -34,12 +25,8 @@ LONG = 20_000
 
 
 @pytest.fixture
-def stage(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[Stage]:
-    def model(request: ModelRequest) -> Reply:
-        return Reply(text="The valve of project Selene leaks.")
-
-    made = Stage(tmp_path, qapp, model, ev.RunSettings(tools=()))
-    qtbot.waitExposed(made.window)
+def stage(make_stage: MakeStage) -> Stage:
+    made = make_stage(lambda request: Reply(text="The valve of project Selene leaks."))
     folder = made.core.paths.guards
     folder.mkdir(parents=True)
     for place in (folder.parent, folder):
@@ -48,39 +35,19 @@ def stage(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[Stage]:
     (folder / "shared.py").write_text("def f(text, info): ...\n")
     (folder / "mine.py").chmod(0o600)
     (folder / "shared.py").chmod(0o666)
-    yield made
-    made.close()
+    return made
 
 
 def guards(s: Stage, qtbot: QtBot) -> SettingsDialog:
-    s.press("settings")
-    found = s.dialog(qtbot, "settingsDialog")
-    assert isinstance(found, SettingsDialog)
+    found = s.settings(qtbot)
     found.tabs.setCurrentWidget(found.guards)
     return found
 
 
-def add(dialog: SettingsDialog, text: str) -> GuardEditor:
-    menu = dialog.findChild(QMenu, "addGuardMenu")
-    assert menu is not None
-    next(one for one in menu.actions() if one.text() == text).trigger()
-    return opened(dialog)
-
-
-def opened(dialog: SettingsDialog) -> GuardEditor:
-    return next(one for one in dialog.findChildren(GuardEditor) if one.isVisible())
-
-
-def text(parent: QWidget, name: str) -> str:
-    found = parent.findChild(QLabel, name)
-    assert found is not None
-    return found.text()
-
-
-def lines(parent: QWidget, name: str) -> QPlainTextEdit:
-    found = parent.findChild(QPlainTextEdit, name)
-    assert found is not None
-    return found
+def add(dialog: SettingsDialog, words: str) -> GuardEditor:
+    menu = part(dialog, QMenu, "addGuardMenu")
+    next(one for one in menu.actions() if one.text() == words).trigger()
+    return seen(dialog, GuardEditor)
 
 
 def facts(dialog: SettingsDialog) -> list[str]:
@@ -107,9 +74,7 @@ def test_an_expression_is_tried_saved_and_guards(qtbot: QtBot, stage: Stage) -> 
     nothing = "It finds nothing here."
     qtbot.waitUntil(lambda: text(editor, "guardTold") == nothing, timeout=LONG)
     assert sample.extraSelections() == []
-    action = editor.findChild(QComboBox, "guardAction")
-    assert action is not None
-    action.setCurrentIndex(action.findData("redact"))
+    choose(editor, "guardAction", "redact")
     assert "blacked out" in text(editor, "guardEffect")
     press(editor, "saveGuard")
     made = GuardRule("words", "regex", ("output",), "redact", (r"(?i)project \w+",))
@@ -151,20 +116,17 @@ def test_removed_brought_back_and_doubled(qtbot: QtBot, stage: Stage) -> None:
     assert text(dialog.guards, "guardTitle") == "No guards"
     press(dialog, "guardUndo")
     assert s.core.settings.guards == (DEFAULT[1],)
-    menu = dialog.findChild(QMenu, "addGuardMenu")
-    assert menu is not None
+    menu = part(dialog, QMenu, "addGuardMenu")
     menu.actions()[-1].trigger()
     assert s.core.settings.guards == (DEFAULT[1], DEFAULT[0])
     press(dialog, "duplicateGuard")
     assert s.core.settings.guards[2].name == f"{DEFAULT[0].name} 2"
     qtbot.keyClick(shown, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: any(e.isVisible() for e in dialog.findChildren(GuardEditor)))
-    name = opened(dialog).findChild(QLineEdit, "guardName")
-    assert name is not None
-    name.setText(DEFAULT[0].name)
-    press(opened(dialog), "saveGuard")
-    assert "already" in text(opened(dialog), "guardProblem")
-    opened(dialog).reject()
+    field(seen(dialog, GuardEditor), "guardName").setText(DEFAULT[0].name)
+    press(seen(dialog, GuardEditor), "saveGuard")
+    assert "already" in text(seen(dialog, GuardEditor), "guardProblem")
+    seen(dialog, GuardEditor).reject()
 
 
 def test_rows_fit_the_kind_and_own_functions_are_listed(qtbot: QtBot, stage: Stage) -> None:
@@ -177,16 +139,13 @@ def test_rows_fit_the_kind_and_own_functions_are_listed(qtbot: QtBot, stage: Sta
     assert [function.itemText(i) for i in range(function.count())] == ["mine.py:check"]
     assert not lines(editor, "guardValues").isVisible()
     assert not lines(editor, "guardCalls").isVisible()
-    call = editor.findChild(QCheckBox, "guardOn_call")
-    assert call is not None
+    call = part(editor, QCheckBox, "guardOn_call")
     call.setChecked(True)
     assert lines(editor, "guardCalls").isVisible()
     lines(editor, "guardSample").setPlainText("anything")
     qtbot.waitUntil(lambda: text(editor, "guardTold") == "It finds no", timeout=LONG)
     for place in ("output", "call"):
-        box = editor.findChild(QCheckBox, f"guardOn_{place}")
-        assert box is not None
-        box.setChecked(False)
+        part(editor, QCheckBox, f"guardOn_{place}").setChecked(False)
     assert "where it looks" in text(editor, "guardProblem")
     editor.reject()
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QApplication, QComboBox, QLabel
+from PySide6.QtWidgets import QComboBox, QLabel
 from pytestqt.qtbot import QtBot
 
 from app import events as ev
 from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
-from tests.ui.stage import Stage
+from tests.ui.stage import MakeStage
 from ui.chat.message_rows import HeaderButton
 from ui.chat.text_widgets import RichText
 
@@ -24,17 +24,8 @@ RUN = ev.RunSettings(tools=("calculator", "python"), effort="heavy", lanes=4, se
 
 
 @pytest.fixture
-def stage(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
-    made: list[Stage] = []
-
-    def make(model: Callable[[ModelRequest], Reply], run: ev.RunSettings = RUN) -> Stage:
-        made.append(Stage(tmp_path, qapp, model, run))
-        qtbot.waitExposed(made[-1].window)
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+def stage(make_stage: MakeStage) -> MakeStage:
+    return lambda model, run=RUN: make_stage(model, run)
 
 
 def lane_of(request: ModelRequest) -> int:
@@ -47,7 +38,7 @@ async def _forever() -> None:
     await asyncio.sleep(60)
 
 
-def test_lanes_live_one_stopped_and_the_answer(qtbot: QtBot, stage: Callable[..., Stage]) -> None:
+def test_lanes_live_one_stopped_and_the_answer(qtbot: QtBot, stage: MakeStage) -> None:
     def model(request: ModelRequest) -> Reply:
         lane = lane_of(request)
         if not lane:
@@ -87,9 +78,7 @@ def test_lanes_live_one_stopped_and_the_answer(qtbot: QtBot, stage: Callable[...
     ]  # fmt: skip
 
 
-def test_what_a_lane_asks_is_asked_with_its_number(
-    qtbot: QtBot, stage: Callable[..., Stage]
-) -> None:
+def test_what_a_lane_asks_is_asked_with_its_number(qtbot: QtBot, stage: MakeStage) -> None:
     def model(request: ModelRequest) -> Reply:
         if lane_of(request) == 3 and request.messages[-1].role != "tool":
             return Reply(calls=(("python", '{"code": "1"}'),))
@@ -108,7 +97,7 @@ def test_what_a_lane_asks_is_asked_with_its_number(
     assert s.turn.agreement is not None and len(s.turn.agreement.agree) == 4
 
 
-def test_the_context_map_of_each_lane(qtbot: QtBot, stage: Callable[..., Stage]) -> None:
+def test_the_context_map_of_each_lane(qtbot: QtBot, stage: MakeStage) -> None:
     gate = threading.Event()
 
     async def wait() -> None:
@@ -179,7 +168,7 @@ def test_the_context_map_of_each_lane(qtbot: QtBot, stage: Callable[..., Stage])
 
 
 def test_what_lanes_changed_is_shown_and_undone(
-    qtbot: QtBot, stage: Callable[..., Stage], tmp_path: Path
+    qtbot: QtBot, stage: MakeStage, tmp_path: Path
 ) -> None:
     def model(request: ModelRequest) -> Reply:
         lane = lane_of(request)

@@ -14,8 +14,6 @@ import pytest
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QDialog,
-    QLabel,
     QLineEdit,
     QPlainTextEdit,
     QPushButton,
@@ -28,8 +26,9 @@ from app.errors import ConfigError
 from app.mcp.config import parse_servers
 from app.paths import Paths
 from app.settings import Settings
+from tests.ui.parts import field, lines, part, press, seen, text
 from ui.bridge import Bridge
-from ui.servers import PasteDialog, ServerEditor, ServersDialog
+from ui.servers import PasteEditor, ServerEditor, ServersDialog
 
 PLAIN = Path(__file__).parents[1] / "unit" / "app" / "mcp_tools" / "plain_server.py"
 LONG = 20_000
@@ -53,18 +52,6 @@ def dialog(tmp_path: Path, qtbot: QtBot) -> Iterator[ServersDialog]:
     core.close()
 
 
-def press(dialog: QDialog, name: str) -> None:
-    button = dialog.findChild(QPushButton, name)
-    assert button is not None and button.isEnabled()
-    button.click()
-
-
-def text(dialog: QDialog, name: str) -> str:
-    found = dialog.findChild(QLabel, name)
-    assert isinstance(found, QLabel)
-    return found.text()
-
-
 def servers(dialog: ServersDialog) -> dict[str, Any]:
     return dict(dialog._bridge.core.settings.mcp_servers)
 
@@ -73,44 +60,76 @@ def test_a_server_is_added_started_switched_off_and_removed(
     dialog: ServersDialog, qtbot: QtBot
 ) -> None:
     press(dialog, "addServer")
-    editor = dialog.findChild(ServerEditor)
-    assert isinstance(editor, ServerEditor)
-    name = editor.findChild(QLineEdit, "serverName")
-    assert isinstance(name, QLineEdit)
+    editor = seen(dialog, ServerEditor)
+    name = part(editor, QLineEdit, "serverName")
     name.setText("no good name")
-    command = editor.findChild(QLineEdit, "serverCommand")
-    assert command is not None
+    command = part(editor, QLineEdit, "serverCommand")
     command.setText(shlex.join((sys.executable, "-S", str(PLAIN))))
-    press(editor, "saveServers")
-    assert "no name for an MCP server" in text(editor, "editorProblem")
+    press(editor, "saveServer")
+    assert "no name for an MCP server" in text(editor, "serverProblem")
     name.setText("trial")
-    press(editor, "saveServers")
+    press(editor, "saveServer")
     qtbot.waitUntil(lambda: text(dialog, "serverState") == "not started", timeout=LONG)
     assert servers(dialog)["trial"].args == ("-S", str(PLAIN))
     press(dialog, "startServer")
     qtbot.waitUntil(lambda: text(dialog, "serverState") == "ready", timeout=LONG)
-    tools = dialog.findChild(QPlainTextEdit, "serverTools")
-    assert isinstance(tools, QPlainTextEdit) and "add:" in tools.toPlainText()
-    on = dialog.findChild(QCheckBox, "serverOn")
-    assert isinstance(on, QCheckBox)
+    tools = part(dialog, QPlainTextEdit, "serverTools")
+    assert "add:" in tools.toPlainText()
+    on = part(dialog, QCheckBox, "serverOn")
     on.click()
     qtbot.waitUntil(lambda: text(dialog, "serverState") == "off", timeout=LONG)
     assert servers(dialog)["trial"].disabled
     press(dialog, "removeServer")
     qtbot.waitUntil(lambda: dialog.list.count() == 0, timeout=LONG)
     assert servers(dialog) == {}
+    press(dialog, "serverUndo")
+    qtbot.waitUntil(lambda: text(dialog, "serverState") == "off", timeout=LONG)
+    assert list(servers(dialog)) == ["trial"]
+
+
+def test_nothing_is_written_over_unseen(dialog: ServersDialog, qtbot: QtBot) -> None:
+    def paste(command: str, *names: str) -> None:
+        press(dialog, "pasteServers")
+        made = {name: {"command": command} for name in names}
+        lines(seen(dialog, PasteEditor), "pasteText").setPlainText(json.dumps({"mcpServers": made}))
+        press(seen(dialog, PasteEditor), "savePaste")
+
+    paste("old", "a", "b")
+    qtbot.waitUntil(lambda: dialog.list.count() == 2, timeout=LONG)
+    undo = part(dialog, QPushButton, "serverUndo")
+    assert not undo.isVisible()
+    press(dialog, "addServer")
+    editor = seen(dialog, ServerEditor)
+    for name, value, problem in (
+        ("serverName", "a", "There is a server called a already."),
+        ("serverName", "c", ""),
+        ("serverCommand", "run 'it", "A quotation in the command does not end."),
+        ("serverCommand", "run", ""),
+        ("serverSeconds", "many", "The seconds that a call may take are a number."),
+    ):
+        field(editor, name).setText(value)
+        if problem:
+            press(editor, "saveServer")
+            assert text(editor, "serverProblem") == problem
+    editor.reject()
+    paste("new", "b", "c")
+    assert [one.command for one in servers(dialog).values()] == ["old", "new", "new"]
+    qtbot.waitUntil(lambda: dialog.list.count() == 3, timeout=LONG)
+    assert undo.isVisible()
+    press(dialog, "serverUndo")
+    qtbot.waitUntil(lambda: dialog.list.count() == 2, timeout=LONG)
+    assert [one.command for one in servers(dialog).values()] == ["old", "old"]
 
 
 def test_servers_are_pasted_and_say_why_they_fail(dialog: ServersDialog, qtbot: QtBot) -> None:
     press(dialog, "pasteServers")
-    paste = dialog.findChild(PasteDialog)
-    assert isinstance(paste, PasteDialog)
+    paste = seen(dialog, PasteEditor)
     paste.text.setPlainText("{nonsense")
-    press(paste, "saveServers")
+    press(paste, "savePaste")
     assert "no list of MCP servers" in text(paste, "pasteProblem")
     gone = {"mcpServers": {"gone": {"command": "/no/such/program", "env": {"A": "b"}}}}
     paste.text.setPlainText(json.dumps(gone))
-    press(paste, "saveServers")
+    press(paste, "savePaste")
     qtbot.waitUntil(lambda: dialog.list.count() == 1, timeout=LONG)
     press(dialog, "startServer")
     qtbot.waitUntil(lambda: text(dialog, "serverState") == "failed", timeout=LONG)
@@ -119,8 +138,7 @@ def test_servers_are_pasted_and_say_why_they_fail(dialog: ServersDialog, qtbot: 
 
 def test_an_address_with_headers(dialog: ServersDialog, qtbot: QtBot) -> None:
     press(dialog, "addServer")
-    editor = dialog.findChild(ServerEditor)
-    assert isinstance(editor, ServerEditor)
+    editor = seen(dialog, ServerEditor)
     kind, pairs = (
         editor.findChild(QComboBox, "serverKind"),
         editor.findChild(QPlainTextEdit, "serverPairs"),
@@ -133,7 +151,7 @@ def test_an_address_with_headers(dialog: ServersDialog, qtbot: QtBot) -> None:
         line.setText(value)
     pairs.setPlainText("Authorization=Bearer a=b\n\n")
     with qtbot.waitSignal(dialog.changed):
-        press(editor, "saveServers")
+        press(editor, "saveServer")
     web = servers(dialog)["web"]
     assert (web.command, web.url) == ("", "https://example.org/mcp")
     assert web.headers == {"Authorization": "Bearer a=b"}

@@ -4,41 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QMenu, QToolButton
+from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QMenu, QToolButton
 from pytestqt.qtbot import QtBot
 
 from app import events as ev
 from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
-from tests.ui.stage import Stage
+from tests.ui.stage import MakeStage, Stage
 from ui.chat.message_rows import HeaderButton
 from ui.chat.text_widgets import PlainText
 from ui.steering.dialogs import EditDialog, RerunDialog
 from ui.steering.run_bar import Chip
 
 RUN = ev.RunSettings(tools=("calculator", "plan"))
-Make = Callable[..., Stage]
 
 
 @pytest.fixture
-def stage(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[Make]:
-    made: list[Stage] = []
-
+def stage(make_stage: MakeStage) -> MakeStage:
     def make(model: Callable[[ModelRequest], Reply]) -> Stage:
-        made.append(Stage(tmp_path, qapp, model, RUN))
-        qtbot.waitExposed(made[-1].window)
-        made[-1].press("showTrace")
-        return made[-1]
+        made = make_stage(model, RUN)
+        made.press("showTrace")
+        return made
 
-    yield make
-    for one in made:
-        one.close()
+    return make
 
 
 def sums(request: ModelRequest) -> Reply:
@@ -91,7 +84,7 @@ def choose(made: QMenu, name: str) -> None:
     action.trigger()
 
 
-def test_breakpoint_step_and_continue(qtbot: QtBot, stage: Make) -> None:
+def test_breakpoint_step_and_continue(qtbot: QtBot, stage: MakeStage) -> None:
     s = stage(sums)
     conversation(s, qtbot)
     add_breakpoint(s, qtbot, "step", "2")
@@ -123,7 +116,7 @@ def test_breakpoint_step_and_continue(qtbot: QtBot, stage: Make) -> None:
      ("budget", "120", False), ("error", "", True), ("text", "leak", True)],
 )  # fmt: skip
 def test_only_breakpoints_that_make_sense(
-    qtbot: QtBot, stage: Make, kind: str, value: str, can: bool
+    qtbot: QtBot, stage: MakeStage, kind: str, value: str, can: bool
 ) -> None:
     from ui.steering.breakpoints import BreakpointPanel
 
@@ -137,7 +130,9 @@ def test_only_breakpoints_that_make_sense(
     assert panel._add.isEnabled() == can
 
 
-def test_a_call_is_edited_before_and_its_result_after_it_ran(qtbot: QtBot, stage: Make) -> None:
+def test_a_call_is_edited_before_and_its_result_after_it_ran(
+    qtbot: QtBot, stage: MakeStage
+) -> None:
     s = stage(sums)
     conversation(s, qtbot)
     add_breakpoint(s, qtbot, "tool", "calculator")
@@ -181,7 +176,9 @@ def test_a_call_is_edited_before_and_its_result_after_it_ran(qtbot: QtBot, stage
     assert told[-2].tool_calls[0].function.arguments == '{"expression": "6*7"}'
 
 
-def test_messages_wait_for_the_next_step_and_can_be_taken_back(qtbot: QtBot, stage: Make) -> None:
+def test_messages_wait_for_the_next_step_and_can_be_taken_back(
+    qtbot: QtBot, stage: MakeStage
+) -> None:
     gate = threading.Event()
 
     async def wait() -> None:
@@ -214,7 +211,7 @@ def test_messages_wait_for_the_next_step_and_can_be_taken_back(qtbot: QtBot, sta
     assert heard == ["Begin.", "In whole numbers."]
 
 
-def test_reasoning_is_changed_while_it_is_written(qtbot: QtBot, stage: Make) -> None:
+def test_reasoning_is_changed_while_it_is_written(qtbot: QtBot, stage: MakeStage) -> None:
     async def slowly() -> None:
         await asyncio.sleep(0.03)
 
@@ -236,7 +233,7 @@ def test_reasoning_is_changed_while_it_is_written(qtbot: QtBot, stage: Make) -> 
     assert "the north wing" in repr(s.model.requests[-1].messages)
 
 
-def test_pause_by_key_and_stop_from_the_bar(qtbot: QtBot, stage: Make) -> None:
+def test_pause_by_key_and_stop_from_the_bar(qtbot: QtBot, stage: MakeStage) -> None:
     gate = threading.Event()
 
     async def wait() -> None:
@@ -260,7 +257,7 @@ def test_pause_by_key_and_stop_from_the_bar(qtbot: QtBot, stage: Make) -> None:
     assert s.turn.status == "stopped"
 
 
-def test_fork_and_run_again_with_other_settings(qtbot: QtBot, stage: Make) -> None:
+def test_fork_and_run_again_with_other_settings(qtbot: QtBot, stage: MakeStage) -> None:
     s = stage(sums)
     s.ask("Count.")
     qtbot.waitUntil(ended(s))
@@ -309,7 +306,7 @@ def test_fork_and_run_again_with_other_settings(qtbot: QtBot, stage: Make) -> No
     qtbot.waitUntil(lambda: len(s.bridge.state.turns) == 5 and ended(s)())
 
 
-def test_a_line_of_the_trace_becomes_a_breakpoint(qtbot: QtBot, stage: Make) -> None:
+def test_a_line_of_the_trace_becomes_a_breakpoint(qtbot: QtBot, stage: MakeStage) -> None:
     s = stage(sums)
     s.ask("Count.")
     qtbot.waitUntil(ended(s))
@@ -326,7 +323,7 @@ def test_a_line_of_the_trace_becomes_a_breakpoint(qtbot: QtBot, stage: Make) -> 
     qtbot.waitUntil(lambda: s.bridge.state.breakpoints == (ev.Breakpoint("step", number=3),))
 
 
-def test_the_plan_is_shown_as_it_changes(qtbot: QtBot, stage: Make) -> None:
+def test_the_plan_is_shown_as_it_changes(qtbot: QtBot, stage: MakeStage) -> None:
     gate = threading.Event()
 
     async def wait() -> None:
@@ -360,7 +357,7 @@ def test_the_plan_is_shown_as_it_changes(qtbot: QtBot, stage: Make) -> None:
     assert text.isVisible()
 
 
-def test_the_context_map_is_drawn_and_leads_to_its_steps(qtbot: QtBot, stage: Make) -> None:
+def test_the_context_map_is_drawn_and_leads_to_its_steps(qtbot: QtBot, stage: MakeStage) -> None:
     s = stage(sums)
     s.press("showContext")
     s.ask("Count.")

@@ -6,24 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QDialog,
-    QDialogButtonBox,
-    QFormLayout,
-    QLineEdit,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSizePolicy, QWidget
 
 from app.endpoints.config import Endpoint, caution, check_endpoint
 from app.errors import ConfigError
 from ui.bridge import Bridge
 from ui.chat.row_base import label, line
 from ui.settings.trial_panel import TrialPanel
+from ui.widgets.editor import Editor, choice, text_line
 
 _FORMS = (("OpenAI's (chat completions)", "openai"), ("Anthropic's (messages)", "anthropic"))
 _KEYS = (
@@ -38,10 +28,8 @@ _THINKING = (
 )
 
 
-class EndpointEditor(QDialog):
+class EndpointEditor(Editor):
     """Signals: ``saved(Endpoint)``, under the id that came."""
-
-    saved = Signal(object)
 
     def __init__(
         self,
@@ -52,14 +40,11 @@ class EndpointEditor(QDialog):
         parent: QWidget | None = None,
     ) -> None:
         """``others``: whose names are taken. ``advice``: for whoever starts the server."""
-        super().__init__(parent)
-        self.setObjectName("endpointEditor")
-        self.setWindowTitle(self.tr("Endpoint"))
-        self.setMinimumWidth(460)
+        super().__init__("endpoint", self.tr("Endpoint"), parent)
         self._endpoint, self._others = endpoint, tuple(others)
-        self._name = _line("endpointName", endpoint.name, self.tr("as its address"))
-        self._form_box = _box("endpointForm", _FORMS, endpoint.form)
-        self._address = _line("endpointUrl", endpoint.base_url, "https://example.org/v1")
+        self._name = text_line("endpointName", endpoint.name, self.tr("as its address"))
+        self._form_box = choice("endpointForm", _FORMS, endpoint.form)
+        self._address = text_line("endpointUrl", endpoint.base_url, "https://example.org/v1")
         self._model = QComboBox()
         self._model.setObjectName("endpointModel")
         self._model.setEditable(True)
@@ -70,44 +55,34 @@ class EndpointEditor(QDialog):
         assert edit is not None
         edit.setPlaceholderText(self.tr("Test lists what there is"))
         source = "variable" if endpoint.key_env else "kept" if endpoint.key else "none"
-        self._key_from = _box("endpointKeyFrom", _KEYS, source)
-        self._variable = _line("endpointKeyVariable", endpoint.key_env, "MOONSHOT_API_KEY")
-        self._key = _line("endpointKey", endpoint.key, self.tr("only you can read that file"))
+        self._key_from = choice("endpointKeyFrom", _KEYS, source)
+        self._variable = text_line("endpointKeyVariable", endpoint.key_env, "MOONSHOT_API_KEY")
+        self._key = text_line("endpointKey", endpoint.key, self.tr("only you can read that file"))
         self._key.setEchoMode(QLineEdit.EchoMode.Password)
         self._show_key = QCheckBox(self.tr("Show"))
         self._show_key.setObjectName("endpointShowKey")
         self._show_key.toggled.connect(self._echo)
         self._kept = QWidget()
         self._kept.setLayout(line(self._key, self._show_key))
-        self._context = _line("endpointContext", _text(endpoint.context), self.tr("not known"))
+        self._context = text_line("endpointContext", _text(endpoint.context), self.tr("not known"))
         zero = self.tr("none")
-        self._price_in = _line("endpointPriceIn", _text(endpoint.price_prompt), zero)
-        self._price_out = _line("endpointPriceOut", _text(endpoint.price_completion), zero)
+        self._price_in = text_line("endpointPriceIn", _text(endpoint.price_prompt), zero)
+        self._price_out = text_line("endpointPriceOut", _text(endpoint.price_completion), zero)
         cached = "" if endpoint.price_cached is None else f"{endpoint.price_cached:g}"
-        self._price_cached = _line("endpointPriceCached", cached, self.tr("as read"))
-        self._thinking = _box("endpointThinking", _THINKING, endpoint.thinking)
-        self._longest = _line("endpointLongest", _text(endpoint.max_tokens), "32000")
-        self._form = self._lay_out()
+        self._price_cached = text_line("endpointPriceCached", cached, self.tr("as read"))
+        self._thinking = choice("endpointThinking", _THINKING, endpoint.thinking)
+        self._longest = text_line("endpointLongest", _text(endpoint.max_tokens), "32000")
+        self._add_rows()
         self._trial = TrialPanel(bridge, self._to_try)
         self._trial.models_found.connect(self._offer_models)
-        self._caution, self._problem = label("warn"), label("bad")
+        self._caution = label("warn")
         self._caution.setObjectName("endpointCaution")
-        self._problem.setObjectName("endpointProblem")
         told = label("muted")
         told.setText(advice)
         told.setVisible(bool(advice))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(20, 16, 20, 12)
-        column.addWidget(told)
-        column.addLayout(self._form)
-        for one in (told, self._caution, self._problem):
+        for one in (told, self._caution):
             one.setWordWrap(True)
-        column.addWidget(self._caution)
-        column.addSpacing(4)
-        column.addWidget(self._trial)
-        column.addWidget(self._problem)
-        column.addStretch(1)
-        column.addWidget(self._buttons())
+        self.lay_out(self._caution, self._trial, above=told)
         self._form_box.currentIndexChanged.connect(lambda _: self._show_rows())
         self._key_from.currentIndexChanged.connect(lambda _: self._show_rows())
         for edit in (self._address, self._key, self._variable):
@@ -115,10 +90,7 @@ class EndpointEditor(QDialog):
         self._show_rows()
         (self._name if not endpoint.name else self._address).setFocus()
 
-    def _lay_out(self) -> QFormLayout:
-        form = QFormLayout()
-        form.setHorizontalSpacing(16)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+    def _add_rows(self) -> None:
         prices = QWidget()
         parts: list[QWidget | None] = []
         for words, edit in (
@@ -132,39 +104,21 @@ class EndpointEditor(QDialog):
             edit.setAccessibleName(self.tr("Price of a million tokens, {w}").format(w=words))
             parts += [title, edit]
         prices.setLayout(line(*parts, spacing=6))
-        rows: tuple[tuple[str, QWidget, QWidget], ...] = (
-            (self.tr("Name"), self._name, self._name),
-            (self.tr("Form"), self._form_box, self._form_box),
-            (self.tr("Address"), self._address, self._address),
-            (self.tr("Model"), self._model, self._model),
-            (self.tr("Key"), self._key_from, self._key_from),
-            (self.tr("Variable"), self._variable, self._variable),
-            (self.tr("Key itself"), self._kept, self._key),
-            (self.tr("Context window"), self._context, self._context),
-            (self.tr("Price per million tokens"), prices, self._price_in),
-            (self.tr("Thinking"), self._thinking, self._thinking),
-            (self.tr("Longest reply"), self._longest, self._longest),
-        )
-        for words, widget, field in rows:
-            if not field.accessibleName():
-                field.setAccessibleName(words)
-            form.addRow(words, widget)
-        return form
+        self.add_row(self.tr("Name"), self._name)
+        self.add_row(self.tr("Form"), self._form_box)
+        self.add_row(self.tr("Address"), self._address)
+        self.add_row(self.tr("Model"), self._model)
+        self.add_row(self.tr("Key"), self._key_from)
+        self.add_row(self.tr("Variable"), self._variable)
+        self.add_row(self.tr("Key itself"), self._kept, self._key)
+        self.add_row(self.tr("Context window"), self._context)
+        self.add_row(self.tr("Price per million tokens"), prices, self._price_in)
+        self.add_row(self.tr("Thinking"), self._thinking)
+        self.add_row(self.tr("Longest reply"), self._longest)
 
-    def _buttons(self) -> QDialogButtonBox:
-        kinds = QDialogButtonBox.StandardButton
-        made = QDialogButtonBox(kinds.Save | kinds.Cancel)
-        made.button(kinds.Save).setObjectName("saveEndpoint")
-        made.accepted.connect(self.accept)
-        made.rejected.connect(self.reject)
-        return made
-
-    def accept(self) -> None:
-        """Hand it over, if it is fine."""
-        made = self._read(self._others)
-        if made is not None:
-            super().accept()
-            self.saved.emit(made)
+    def read(self) -> Endpoint:
+        """Raises ConfigError ``endpoint``."""
+        return self._checked(self._others)
 
     def done(self, result: int) -> None:
         """Stop what is tried."""
@@ -174,18 +128,12 @@ class EndpointEditor(QDialog):
     # -- inside -------------------------------------------------------------------------------
 
     def _to_try(self) -> Endpoint | None:
-        return self._read(())
+        """Whatever it is called."""
+        return self.check(lambda: self._checked(()))
 
-    def _read(self, others: Iterable[Endpoint]) -> Endpoint | None:
-        """What stands in the form; None: it cannot be used, and the line below says why."""
-        try:
-            made = self._as_written()
-            check_endpoint(made, others)
-        except ConfigError as error:
-            hint = f" ({error.hint})" if error.hint else ""
-            self._problem.setText(f"{error.message[:1].upper()}{error.message[1:]}{hint}.")
-            return None
-        self._problem.setText("")
+    def _checked(self, others: Iterable[Endpoint]) -> Endpoint:
+        made = self._as_written()
+        check_endpoint(made, others)
         return made
 
     def _as_written(self) -> Endpoint:
@@ -213,11 +161,11 @@ class EndpointEditor(QDialog):
 
     def _show_rows(self) -> None:
         source = self._key_from.currentData()
-        self._form.setRowVisible(self._variable, source == "variable")
-        self._form.setRowVisible(self._kept, source == "kept")
+        self.form.setRowVisible(self._variable, source == "variable")
+        self.form.setRowVisible(self._kept, source == "kept")
         anthropic = self._form_box.currentData() == "anthropic"
-        self._form.setRowVisible(self._thinking, anthropic)
-        self._form.setRowVisible(self._longest, anthropic)
+        self.form.setRowVisible(self._thinking, anthropic)
+        self.form.setRowVisible(self._longest, anthropic)
         self._warn()
 
     def _warn(self) -> None:
@@ -242,22 +190,6 @@ class EndpointEditor(QDialog):
         self._model.clear()
         self._model.addItems(list(models))
         self._model.setCurrentText(written or (models[0] if len(models) == 1 else ""))
-
-
-def _line(name: str, text: str, hint: str) -> QLineEdit:
-    made = QLineEdit(text)
-    made.setObjectName(name)
-    made.setPlaceholderText(hint)
-    return made
-
-
-def _box(name: str, items: Iterable[tuple[str, str]], value: str) -> QComboBox:
-    made = QComboBox()
-    made.setObjectName(name)
-    for text, data in items:
-        made.addItem(text, data)
-    made.setCurrentIndex(max(made.findData(value), 0))
-    return made
 
 
 def _text(number: float) -> str:

@@ -6,19 +6,14 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 
 import msgspec
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import QTimer
 from PySide6.QtGui import QColor, QTextCharFormat
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QDialog,
-    QDialogButtonBox,
-    QFormLayout,
     QGridLayout,
-    QLineEdit,
     QPlainTextEdit,
     QTextEdit,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -29,15 +24,14 @@ from ui.bridge import Bridge
 from ui.chat.row_base import label, set_label_role
 from ui.settings.guard_words import ACTIONS, KINDS, PLACES, VALUES, effect
 from ui.theme import current
+from ui.widgets.editor import Editor, choice, text_line, text_lines
 
 _PAUSE_MS = 250
 _SAMPLE = "Write to anna@example.org from https://a.example.org/x, as ~/.ssh/config says."
 
 
-class GuardEditor(QDialog):
+class GuardEditor(Editor):
     """Signals: ``saved(GuardRule)``."""
-
-    saved = Signal(object)
 
     def __init__(
         self,
@@ -48,63 +42,28 @@ class GuardEditor(QDialog):
         parent: QWidget | None = None,
     ) -> None:
         """``others``: whose names are taken. ``functions``: those that may be chosen."""
-        super().__init__(parent)
-        self.setObjectName("guardEditor")
-        self.setWindowTitle(self.tr("Guard"))
-        self.setMinimumWidth(460)
+        super().__init__("guard", self.tr("Guard"), parent)
         self._bridge, self._rule, self._others = bridge, rule, tuple(others)
         self._at_work: Future[Tried] | None = None
-        self._name = QLineEdit(rule.name)
-        self._kind = _box(KINDS, rule.find)
         own = rule.find == "python"
-        self._values = _lines("" if own else "\n".join(rule.values), 3)
+        self._name = text_line("guardName", rule.name)
+        self._kind = choice("guardKind", KINDS, rule.find)
+        self._values = text_lines("guardValues", "" if own else "\n".join(rule.values), 3)
         self._function = QComboBox()
+        self._function.setObjectName("guardFunction")
         self._function.addItems(list(dict.fromkeys((*(rule.values if own else ()), *functions))))
         self._places = [QCheckBox(self.tr(text)) for text, _ in PLACES]
-        grid = QGridLayout()
-        grid.setContentsMargins(0, 0, 0, 0)
-        for i, (one, (_, place)) in enumerate(zip(self._places, PLACES, strict=True)):
-            one.setObjectName(f"guardOn_{place}")
-            one.setChecked(place in rule.on)
-            one.toggled.connect(lambda _: self._changed())
-            grid.addWidget(one, i // 2, i % 2)
-        places = QWidget()
-        places.setLayout(grid)
-        self._calls = _lines("\n".join(rule.calls), 2)
-        self._action = _box(ACTIONS, rule.action)
-        self._message = QLineEdit(rule.message)
-        self._message.setPlaceholderText(self.tr("what was found"))
-        self._effect, self._problem, self._told = label("muted"), label("bad"), label("muted")
-        self._sample = _lines("", 3)
-        self._sample.setPlaceholderText(_SAMPLE)
-        self._form = QFormLayout()
-        self._form.setHorizontalSpacing(16)
-        rows: tuple[tuple[str, str, QWidget], ...] = (
-            ("Name", "guardName", self._name),
-            ("Finds", "guardKind", self._kind),
-            ("Values", "guardValues", self._values),
-            ("Function", "guardFunction", self._function),
-            ("Looks at", "guardPlaces", places),
-            ("Calls, patterns one a line", "guardCalls", self._calls),
-            ("Then", "guardAction", self._action),
-            ("", "guardEffect", self._effect),
-            ("Says", "guardMessage", self._message),
-            ("Try it on", "guardSample", self._sample),
-            ("", "guardTold", self._told),
-        )
-        for words, name, widget in rows:
-            widget.setObjectName(name)
-            widget.setAccessibleName(self.tr(words))
-            self._form.addRow(self.tr(words), widget)
-        self._problem.setObjectName("guardProblem")
-        for one_label in (self._effect, self._problem, self._told):
-            one_label.setWordWrap(True)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(20, 16, 20, 12)
-        column.addLayout(self._form)
-        column.addWidget(self._problem)
-        column.addStretch(1)
-        column.addWidget(self._buttons())
+        self._calls = text_lines("guardCalls", "\n".join(rule.calls), 2)
+        self._action = choice("guardAction", ACTIONS, rule.action)
+        self._message = text_line("guardMessage", rule.message, self.tr("what was found"))
+        self._sample = text_lines("guardSample", "", 3, _SAMPLE)
+        self._effect, self._told = label("muted"), label("muted")
+        self._effect.setObjectName("guardEffect")
+        self._told.setObjectName("guardTold")
+        for one in (self._effect, self._told):
+            one.setWordWrap(True)
+        self._add_rows()
+        self.lay_out()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_PAUSE_MS)
@@ -117,22 +76,35 @@ class GuardEditor(QDialog):
         for box in (self._kind, self._action, self._function):
             box.currentIndexChanged.connect(lambda _: self._changed())
         self._changed()
-        self._problem.setText("")
+        self.say("")
 
-    def _buttons(self) -> QDialogButtonBox:
-        kinds = QDialogButtonBox.StandardButton
-        made = QDialogButtonBox(kinds.Save | kinds.Cancel)
-        made.button(kinds.Save).setObjectName("saveGuard")
-        made.accepted.connect(self.accept)
-        made.rejected.connect(self.reject)
-        return made
+    def _add_rows(self) -> None:
+        grid = QGridLayout()
+        grid.setContentsMargins(0, 0, 0, 0)
+        for i, (one, (_, place)) in enumerate(zip(self._places, PLACES, strict=True)):
+            one.setObjectName(f"guardOn_{place}")
+            one.setChecked(place in self._rule.on)
+            one.toggled.connect(lambda _: self._changed())
+            grid.addWidget(one, i // 2, i % 2)
+        places = QWidget()
+        places.setLayout(grid)
+        self.add_row(self.tr("Name"), self._name)
+        self.add_row(self.tr("Finds"), self._kind)
+        self.add_row(self.tr("Values"), self._values)
+        self.add_row(self.tr("Function"), self._function)
+        self.add_row(self.tr("Looks at"), places)
+        self.add_row(self.tr("Calls, patterns one a line"), self._calls)
+        self.add_row(self.tr("Then"), self._action)
+        self.add_row("", self._effect)
+        self.add_row(self.tr("Says"), self._message)
+        self.add_row(self.tr("Try it on"), self._sample)
+        self.add_row("", self._told)
 
-    def accept(self) -> None:
-        """Hand it over, if it could work."""
-        rule = self._checked()
-        if rule is not None:
-            super().accept()
-            self.saved.emit(rule)
+    def read(self) -> GuardRule:
+        """Raises ConfigError."""
+        rule = self._as_written()
+        check_rule(rule, self._others)
+        return rule
 
     def done(self, result: int) -> None:
         """Stop what is tried."""
@@ -162,33 +134,18 @@ class GuardEditor(QDialog):
             message=self._message.text().strip(),
         )
 
-    def _checked(self) -> GuardRule | None:
-        """None: it could not work, and the line below says why."""
-        rule = self._as_written()
-        try:
-            check_rule(rule, self._others)
-        except ConfigError as error:
-            text = f"{error.message[:1].upper()}{error.message[1:]}"
-            self._problem.setText(f"{text} ({error.hint})." if error.hint else f"{text}.")
-            return None
-        self._problem.setText("")
-        return rule
-
     def _changed(self) -> None:
         rule = self._as_written()
         own = rule.find == "python"
-        self._form.setRowVisible(self._values, rule.find not in ("secrets", "python"))
-        self._form.setRowVisible(self._function, own)
-        self._form.setRowVisible(self._calls, bool({"call", "result"} & set(rule.on)))
+        self.form.setRowVisible(self._values, rule.find not in ("secrets", "python"))
+        self.form.setRowVisible(self._function, own)
+        self.form.setRowVisible(self._calls, bool({"call", "result"} & set(rule.on)))
         if rule.find in VALUES:
             words, example = VALUES[rule.find]
-            title = self._form.labelForField(self._values)
-            if title is not None:
-                title.setProperty("text", self.tr(words))
-            self._values.setAccessibleName(self.tr(words))
+            self.rename_row(self._values, self.tr(words))
             self._values.setPlaceholderText(example)
         self._effect.setText(self.tr(effect(rule)))
-        self._checked()
+        self.check(self.read)
         self._timer.start()
 
     def _stop(self) -> None:
@@ -271,18 +228,3 @@ def _units(text: str, at: int) -> int:
 
 def _split(edit: QPlainTextEdit) -> tuple[str, ...]:
     return tuple(text for text in edit.toPlainText().splitlines() if text.strip())
-
-
-def _lines(text: str, count: int) -> QPlainTextEdit:
-    made = QPlainTextEdit(text)
-    made.setTabChangesFocus(True)
-    made.setFixedHeight(made.fontMetrics().lineSpacing() * count + 22)
-    return made
-
-
-def _box(items: Iterable[tuple[str, str]], value: str) -> QComboBox:
-    made = QComboBox()
-    for text, data in items:
-        made.addItem(text, data)
-    made.setCurrentIndex(max(made.findData(value), 0))
-    return made
