@@ -14,6 +14,7 @@ import pytest
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
+    QLabel,
     QLineEdit,
     QPlainTextEdit,
     QPushButton,
@@ -111,6 +112,13 @@ def test_nothing_is_written_over_unseen(dialog: ServersDialog, qtbot: QtBot) -> 
         if problem:
             press(editor, "saveServer")
             assert text(editor, "serverProblem") == problem
+    # What is said has room of its own: the form is not squeezed for it.
+    field(editor, "serverName").setText("no good name " * 8)
+    press(editor, "saveServer")
+    said, pairs = part(editor, QLabel, "serverProblem"), lines(editor, "serverPairs")
+    seconds = field(editor, "serverSeconds")
+    qtbot.waitUntil(lambda: said.height() >= said.heightForWidth(said.width()))
+    assert pairs.geometry().bottom() < seconds.y() < said.y()
     editor.reject()
     paste("new", "b", "c")
     assert [one.command for one in servers(dialog).values()] == ["old", "new", "new"]

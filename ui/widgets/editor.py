@@ -93,9 +93,9 @@ class Editor(QDialog):
 
     def event(self, event: QEvent) -> bool:
         """Grow with what is shown in it: a layout makes no room for lines that are wrapped."""
-        done = super().event(event)
-        layout = self.layout()
-        if event.type() == QEvent.Type.LayoutRequest and layout is not None:
+        layout = self.layout() if event.type() == QEvent.Type.LayoutRequest else None
+        done = super().event(event)  # which may be the last: another event deletes it
+        if layout is not None:
             height = layout.totalHeightForWidth(self.width())
             if height > self.height():
                 self.resize(self.width(), height)
