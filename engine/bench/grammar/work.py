@@ -40,12 +40,13 @@ from engine.tiny import TinyShape, write_tiny
 from engine.types import Broke, Emission, Ended, Request, SamplingParams, Wrote
 
 NANO = Path(__file__).parents[3] / "resources" / "models" / "nano"
+_RANDOM = "random"
 _CONTEXT = 2048
 _ASIDE = 8
 """Requests at once."""
-_MOST, _MOST_OTHERS, _MOST_TEXT = 1200, 400, 60
-"""Tokens of a reply that has to call, of one that does so under others' schemas, whose texts find
-no end by chance, and of one that may go on talking."""
+_MOST, _MOST_OTHERS, _MOST_UNREAD, _MOST_TEXT = 1200, 400, 1600, 60
+"""Tokens of a reply that has to call, of one that does so under others' schemas beside a prompt
+that tells of them or without, and of one that may go on talking."""
 _THOUGHT = 24
 _TIMED = 12
 """Requests whose steps and masks are timed."""
@@ -68,6 +69,8 @@ class Bench:
     template: ChatTemplate
     most: int = _MOST
     """Tokens of a reply that has to call."""
+    reads: bool = True
+    """Whether prompts tell of the tools."""
 
     @classmethod
     def of(cls, name: str, folder: Path, threads: int, dtype: torch.dtype = torch.float32) -> Bench:
@@ -89,7 +92,7 @@ class Bench:
     ) -> None:
         """Queue a case at temperature 1; its reasoning is closed after a few tokens. Tools whose
         schemas leave no room are not told."""
-        prompt = self.template.render(MESSAGES, case.specs)
+        prompt = self.template.render(MESSAGES, case.specs if self.reads else ())
         if len(prompt.token_ids) > _CONTEXT - self.most:
             prompt = self.template.render(MESSAGES)
         prompt = replace(prompt, next_call_index=case.first_call)
@@ -120,7 +123,7 @@ def grammar_figures(options: Options) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory(prefix="selenograph-bench-") as scratch:
         shape = TinyShape(layers=2, experts=4, context=_CONTEXT)
         small = write_tiny(Path(scratch) / "random", seed=3, shape=shape)
-        for name, folder in (("random", small), ("nano", NANO)):
+        for name, folder in ((_RANDOM, small), ("nano", NANO)):
             bench = Bench.of(name, folder, 1)
             yield from sampled(bench, schemas, source, options)
             bench.engine.close()
@@ -143,7 +146,10 @@ def sampled(
     """So many calls under our own schemas, or those of others' that are enforced in full."""
     draw, name = random.Random(11), bench.name
     if options.schemas is not None:
-        bench.most, name = _MOST_OTHERS, f"{name}.others"
+        # Random weights understand nothing, and others' schemas would take most of their time.
+        bench.reads = name != _RANDOM
+        bench.most = _MOST_OTHERS if bench.reads else _MOST_UNREAD
+        name = f"{name}.others"
         there, (schemas, refused) = len(schemas), enforced(schemas, bench.grammars, draw)
         kinds = ", ".join(f"{count} {kind}" for kind, count in refused.most_common())
         options.tell(f"refused where strict asks for it: {kinds}")
