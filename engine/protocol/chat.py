@@ -85,7 +85,7 @@ ToolChoice = Literal["none", "auto", "required"] | NamedTool
 class AnswerSchema(msgspec.Struct, frozen=True):
     """A JSON Schema for the answer; ``strict`` as in :class:`FunctionSpec`."""
 
-    name: str = "answer"
+    name: str
     schema: dict[str, Any] | None = None
     strict: bool | None = None
     description: str | None = None
@@ -146,6 +146,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     logprobs: bool = False
     top_logprobs: int = 0
     n: int = 1
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    """Other than 1 and 0 these are refused."""
     x_engine: EngineOptions = EngineOptions()
 
 

@@ -17,7 +17,7 @@ from engine.errors import Aborted, RequestError, ResourceError, context_exceeded
 from engine.protocol import ChatRequest
 from engine.server.chunks import ChunkWriter, collect
 from engine.server.replies import json_reply, read_body
-from engine.text.tool_call import ToolSpec
+from engine.text.tool_call import ToolSpec, check_names
 from engine.types import (
     Broke,
     Emission,
@@ -103,6 +103,9 @@ async def _disconnected(receive: Receive) -> None:
 def _prepare(loaded: LoadedText, chat: ChatRequest, loop: asyncio.AbstractEventLoop) -> Job:
     if chat.n != 1:
         raise RequestError("bad_request", "n other than 1 is not supported", "send n requests")
+    if chat.presence_penalty or chat.frequency_penalty:
+        raise RequestError("bad_request", "penalties are not supported", "leave them out, or 0")
+    check_names([tool.function.name for tool in chat.tools], loaded.grammars.marks.prefix)
     prompt = loaded.template.render(chat.messages, chat.tools)
     count, context = len(prompt.token_ids), loaded.context_length
     if count >= context:

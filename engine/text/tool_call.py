@@ -8,6 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from engine.errors import RequestError
+
+LONGEST_NAME = 256
+"""Characters."""
 _COUNTER = re.compile(r"(?:tool_call_|call_)?\d*", re.ASCII)
 _NUMBERED = re.compile(r"(?P<name>.*?)(?::(?P<number>\d*))?", re.ASCII | re.DOTALL)
 
@@ -45,6 +49,19 @@ def tool_name(header: str, tools: Sequence[ToolSpec], prefix: str) -> str | None
         if name in names:
             return name
     return None if _COUNTER.fullmatch(spellings[-1]) else spellings[-1]
+
+
+def check_names(names: Sequence[str], prefix: str) -> None:
+    """Whether calls of these tools can be told apart. Raises RequestError ``bad_tools``."""
+    known = set[str]()
+    for name in names:
+        if not 0 < len(name) <= LONGEST_NAME or " " in name or not name.isprintable():
+            message = f"{name[:80]!r} is no name of a tool"
+            hint = f"1 to {LONGEST_NAME} characters without blanks"
+            raise RequestError("bad_tools", message, hint)
+        if name.removeprefix(prefix) in known:
+            raise RequestError("bad_tools", f"two tools are called {name[:80]}", "rename one")
+        known.add(name.removeprefix(prefix))
 
 
 def infer_tool(arguments: str, tools: Sequence[ToolSpec]) -> str | None:

@@ -112,6 +112,53 @@ def test_what_cannot_be_enforced_is_an_error_only_where_strict(engine: EnginePro
     assert reply.choices[0].finish_reason in ("tool_calls", "length")
 
 
+@pytest.mark.parametrize(
+    ("names", "what"),
+    [
+        (["walk", "walk"], "two tools"),
+        (["walk", "functions.walk"], "two tools"),
+        ([""], "no name"),
+        (["walk "], "no name"),
+        (["go\nthere"], "no name"),
+        (["x" * 257], "no name"),
+    ],
+)
+def test_tools_have_to_have_names_of_their_own(
+    engine: EngineProcess, names: list[str], what: str
+) -> None:
+    with pytest.raises(openai.BadRequestError, match=what) as refused:
+        ask(engine, tools=[tool(name) for name in names])
+    assert refused.value.code == "bad_tools"
+
+
+def test_names_may_be_of_any_script(engine: EngineProcess) -> None:
+    reply = ask(engine, tools=[tool("größe"), tool("1.名前@x:0")], tool_choice="required")
+    assert {name for _, name, _ in calls_of(reply)} <= {"größe", "1.名前@x:0"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"n": 2},
+        {"presence_penalty": 0.5},
+        {"frequency_penalty": -0.1},
+        {"response_format": {"type": "grammar"}},
+        {"response_format": {"type": "json_schema"}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}},
+        {"tools": [], "tool_choice": "required"},
+        {"tools": [tool("walk")], "tool_choice": "perhaps"},
+    ],
+)
+def test_what_is_not_done_is_refused(engine: EngineProcess, fields: Any) -> None:
+    with pytest.raises(openai.BadRequestError):
+        ask(engine, **fields)
+
+
+def test_penalties_of_nothing_are_taken(engine: EngineProcess) -> None:
+    assert ask(engine, presence_penalty=0, frequency_penalty=0.0, n=1).choices
+
+
 def test_strict_is_not_told_to_the_model(engine: EngineProcess) -> None:
     prompts = set()
     for more in ({}, {"strict": True}, {"strict": False}):
