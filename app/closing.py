@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from app import events as ev
 from app.state import Step, ToolRun, Turn
+from engine.protocol import CompletionTokensDetails, Usage
 
 CANCELLED = "error: cancelled before it ended"
 """What the model reads of a call that was cut off."""
@@ -35,9 +36,20 @@ def _of_step(step: Step, now: float, died: bool) -> list[tuple[ev.Body, str]]:
         if part.open
     ]
     if step.call is not None and not step.call.ended:
-        ends.append(ev.ModelCallEnd(finish_reason="abort", seconds=max(0.0, now - step.call.began)))
+        seconds = max(0.0, now - step.call.began)
+        ends.append(ev.ModelCallEnd("abort", _written(step), seconds=seconds))
     ends.extend(_of_tool(tool, now, died) for tool in step.tools if tool.status is None)
     return [(end, step.span) for end in ends]
+
+
+def _written(step: Step) -> Usage:
+    """What its reply took, as far as it came and the endpoint told."""
+    parts = [part for part in step.parts if not part.discarded]
+    thought = sum(part.tokens for part in parts if part.kind == "reasoning")
+    return Usage(
+        completion_tokens=sum(part.tokens for part in parts),
+        completion_tokens_details=CompletionTokensDetails(thought),
+    )
 
 
 def _of_tool(tool: ToolRun, now: float, died: bool) -> ev.ToolEnded:

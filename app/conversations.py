@@ -155,9 +155,10 @@ class Conversations(Steering):
 
     async def stop(self, conversation: str, mode: ev.StopMode) -> None:
         """``now`` returns when the run has ended; without a run there is nothing to do."""
-        run, task = self._runs.get(conversation, (None, None))
-        if run is None or task is None:
+        found = self._at_work(conversation)
+        if found is None:
             return
+        run, task = found
         try:
             run.emit(ev.StopAsked(mode))
         finally:
@@ -166,6 +167,7 @@ class Conversations(Steering):
                     one.cause = "user"
                 else:
                     one.stop_after_step = True
+                    self._let_end(one)
             if mode == "now":
                 task.cancel()
         if mode == "now":
@@ -205,9 +207,9 @@ class Conversations(Steering):
         if scope is not None:
             for pattern in scope.allow:
                 Pattern.parse(pattern)
-            if not scope.until and conversation not in self._runs:
+            if not scope.until and self._at_work(conversation) is None:
                 raise RequestError("no_end", "say until when, for no run goes on")
-        run, _ = self._runs.get(conversation, (None, None))
+        run, _ = self._at_work(conversation) or (None, None)
         for_run = scope is not None and not scope.until
         ends = scope is None and run is not None and run.own_scope() is not None
         turn = run.turn if run is not None and (for_run or ends) else ""
@@ -232,7 +234,7 @@ class Conversations(Steering):
     # -- inside -------------------------------------------------------------------------------
 
     def _idle(self, conversation: str) -> ConversationState:
-        if conversation in self._runs:
+        if self._at_work(conversation) is not None:
             raise RequestError(
                 "busy", "this conversation is being worked on", "stop it or wait", retryable=True
             )
@@ -317,7 +319,8 @@ class Conversations(Steering):
         task.add_done_callback(lambda done: self._ended(run, done))
 
     def _ended(self, run: Run, task: asyncio.Task[None]) -> None:
-        del self._runs[run.conversation]
+        if self._runs.get(run.conversation, (None, None))[0] is run:
+            del self._runs[run.conversation]
         if task.cancelled():
             # Stopped before its first line ran, so it could not end the turn itself.
             last = (ev.Interrupted(run.cause), ev.TurnEnd(run.turn, "stopped"))

@@ -116,11 +116,25 @@ class Steering:
 
     # -- inside -------------------------------------------------------------------------------
 
+    def _at_work(self, conversation: str) -> tuple[Run, asyncio.Task[None]] | None:
+        """The run that goes on. One whose task has come to its end goes on no more, though its
+        callback may still wait in line behind a command of who heard of that.
+        """
+        found = self._runs.get(conversation)
+        return None if found is None or found[1].done() else found
+
     def _running(self, conversation: str) -> Run:
-        run, _ = self._runs.get(conversation, (None, None))
-        if run is None:
+        found = self._at_work(conversation)
+        if found is None:
             raise RequestError("not_running", "no run goes on in this conversation")
-        return run
+        return found[0]
+
+    def _let_end(self, run: Run) -> None:
+        """A run that is to stop after its step and is held before one has nothing to wait for."""
+        paused = turn_of(run.state, run.turn).paused
+        if run.gate.paused and paused is not None and paused.where == "step":
+            run.emit(ev.Continued("go"), run.span)
+            run.gate.open("go")
 
     def _held(self, conversation: str) -> list[Run]:
         held = [run for run in self._running(conversation).working() if run.gate.paused]

@@ -13,6 +13,7 @@ from app.agent.conclude import ANSWER_TOKENS
 from app.agent.fitting import fit
 from app.agent.model_call import Ask
 from app.agent.run import Run
+from app.agent.steering import if_asked, take_queued
 from app.agent.tool_call import refuse_calls
 from app.agent.undone import tell_undone
 from app.backends.base import Backend
@@ -41,23 +42,27 @@ _AFTER = (
 async def aggregate(run: Run, backend: Backend, lanes: Sequence[Turn]) -> str:
     """One answer from those of the lanes, at least one. Records the step and the agreement.
 
-    A single answer, and a short one that all give, is taken as it is. Where the model fails, the
-    answer of most is taken. Raises EngineLost and StoreError.
+    A single answer, and a short one that all give, is taken as it is, unless a person said
+    something that no lane has heard. Where the model fails, the answer of most is taken. Raises
+    EngineLost and StoreError.
     """
     answers = {lane.number: lane.answer for lane in lanes}
-    if len(lanes) == 1:
+    unheard = bool(_queued(run))
+    if len(lanes) == 1 and not unheard:
         return lanes[0].answer
-    if len(groups_of(answers)) == 1:
+    if len(groups_of(answers)) == 1 and not unheard:
         # All say the same in a few words: a last pass could only spoil it.
         run.emit(compare(answers, lanes[0].answer))
         return lanes[0].answer
     run.close_step()
-    await fit(run, backend)
     text = ""
     try:
-        for tools in (True, False):
-            text = await _ask(run, backend, lanes, tools)
-            if text.strip():
+        while not text or _queued(run):
+            await if_asked(run)
+            await fit(run, backend)
+            text = await _ask(run, backend, lanes, True)
+            text = text if text.strip() else await _ask(run, backend, lanes, False)
+            if not text.strip():
                 break
     except (EngineLost, StoreError):
         raise
@@ -69,10 +74,16 @@ async def aggregate(run: Run, backend: Backend, lanes: Sequence[Turn]) -> str:
     return verdict_of(final, list(answers))[0] or final
 
 
+def _queued(run: Run) -> tuple[ev.MessageQueued, ...]:
+    turn = run.state.turn(run.turn)
+    return turn.queued if turn else ()
+
+
 async def _ask(run: Run, backend: Backend, lanes: Sequence[Turn], tools: bool) -> str:
     turn = run.state.turn(run.turn)
     index = len(turn.steps) if turn else 0
     span = run.begin_step(index, "aggregate")
+    take_queued(run, span)
     tell_undone(run, span)
     most = run.meter.budget.step_tokens or (0 if backend.traits.context else ANSWER_TOKENS)
     ask = Ask(

@@ -19,14 +19,20 @@ async def ask_patiently(run: Run, backend: Backend, span: str, ask: Ask) -> Repl
     """Ask, and ask again where that can help; what an attempt wrote that is not used is discarded.
     An endpoint that is gone is waited for.
 
-    A reply whose calls cannot be made is written once more; the second is taken as it is.
+    A reply whose calls cannot be made is written once more; the second is taken as it is. Raises
+    what the last attempt raises, and BudgetSpent where the budget leaves none.
     """
     repaired = not ask.may_call
     attempt = returns = 0
     while True:
         attempt += 1
+        if ask.of_budget:
+            run.meter.check_reply()
+            limits = run.meter.max_tokens, run.meter.thinking_left
+            ask = replace(ask, max_tokens=limits[0], thinking=limits[1])
         try:
             reply = await ask_model(run, backend, span, ask)
+            attempt = 0
             if run.redirected is not None:
                 note, run.redirected = notes.go_on_from(run.redirected), None
                 run.emit(note, span)
@@ -54,9 +60,4 @@ def _repairing(run: Run, span: str, ask: Ask, faults: tuple[Fault, ...]) -> Ask:
     run.repairs += 1
     calls = tuple(fault.call.name for fault in faults)
     run.emit(ev.RepairAsked(calls, tuple(fault.why for fault in faults), run.repairs), span)
-    return replace(
-        ask,
-        max_tokens=run.meter.max_tokens,
-        thinking=run.meter.thinking_left,
-        last="\n\n".join(filter(None, (ask.last, request_for(faults)))),
-    )
+    return replace(ask, last="\n\n".join(filter(None, (ask.last, request_for(faults)))))

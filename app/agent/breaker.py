@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app import events as ev
+from app.agent.repeats import as_returned
 from app.state import Turn
 
 FAILURES = 5
@@ -25,7 +26,8 @@ class Breaker:
         for step in turn.steps:
             for tool in step.tools:
                 if tool.started and tool.status in ("ok", "error"):
-                    made.ended(tool.name, tool.result * (tool.status == "error"), step.index)
+                    error = as_returned(tool) if tool.status == "error" else ""
+                    made.ended(tool.name, error, step.index)
         return made
 
     def resting(self, name: str, step: int) -> str:
@@ -43,6 +45,7 @@ class Breaker:
         """Take a call's error (empty: it went well)."""
         if not error:
             self._failures.pop(name, None)
+            self._until.pop(name, None)
             return None
         before, count = self._failures.get(name, ("", 0))
         count = count + 1 if before == error[:_SAME] else 1

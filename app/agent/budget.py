@@ -14,7 +14,7 @@ import msgspec
 from app.backends.base import Prices
 from app.errors import BudgetSpent
 from app.events import Budget, Effort, Limit, RunSettings
-from app.state import Turn
+from app.state import ModelCall, Turn
 from engine.protocol import Usage
 
 PRESETS: dict[Effort, Budget] = {
@@ -91,11 +91,12 @@ def used_before(turn: Turn, prices: Prices) -> Used:
     used = Used()
     for step in turn.steps[turn.counted_from :]:
         used.steps += step.purpose == "act"
-        if step.call is not None:
-            _add(used, step.call.usage, prices)
         tools = sum(tool.seconds for tool in step.tools)
         used.tool_seconds += tools
-        used.seconds += (step.call.seconds if step.call else 0.0) + tools
+        used.seconds += tools
+    for call in _calls(turn):
+        _add(used, call.usage, prices)
+        used.seconds += call.seconds
     return used
 
 
@@ -105,16 +106,28 @@ def used_by_lanes(turn: Turn, prices: Prices) -> Used:
     """
     used = Used()
     for lane in turn.lanes:
-        for step in lane.steps:
-            if step.call is not None:
-                _add(used, step.call.usage, prices)
+        for call in _calls(lane):
+            _add(used, call.usage, prices)
     return used
+
+
+def _calls(turn: Turn) -> Iterator[ModelCall]:
+    """Those that count, whatever became of their replies."""
+    yield from turn.lost
+    for step in turn.steps[turn.counted_from :]:
+        yield from step.earlier
+        if step.call is not None:
+            yield step.call
 
 
 def _add(used: Used, usage: Usage, prices: Prices) -> None:
     used.tokens += usage.completion_tokens
     used.thinking += usage.completion_tokens_details.reasoning_tokens
     used.cost += prices.cost(usage)
+
+
+def _least(*limits: int | None) -> int | None:
+    return min((n for n in limits if n is not None), default=None)
 
 
 def since_boot() -> float:
@@ -167,6 +180,12 @@ class Meter:
                 raise spent(share)
         self.used.steps += 1
 
+    def check_reply(self) -> None:
+        """Raises BudgetSpent if nothing is left that a reply takes."""
+        for share in self.shares():
+            if share.limit in ("tokens", "thinking", "cost") and share.used >= share.allowed:
+                raise spent(share)
+
     def add(self, usage: Usage) -> None:
         """Count what a model call took."""
         _add(self.used, usage, self.prices)
@@ -197,22 +216,19 @@ class Meter:
     @property
     def max_tokens(self) -> int | None:
         """The limit of the next reply; None: what the context leaves."""
-        return self._least(self.budget.step_tokens, self._left("tokens"))
+        return _least(self.budget.step_tokens or None, self._left("tokens"))
 
     @property
     def thinking_left(self) -> int | None:
         """The limit of the next reply's reasoning; None: none."""
-        return self._least(self.budget.step_thinking, self._left("thinking"))
+        return _least(self.budget.step_thinking or None, self._left("thinking"))
 
-    def _left(self, limit: Literal["tokens", "thinking"]) -> int:
-        """What one reply may take of it; 0: there is no limit, or nothing is left."""
+    def _left(self, limit: Literal["tokens", "thinking"]) -> int | None:
+        """What one reply may take of it, at least 1; None: there is no limit."""
         meter = self._whole or self
         allowed: int = getattr(meter.budget, limit)
-        left = allowed - getattr(meter.used, limit) if allowed else 0
-        return int(max(left, 0) / meter.sharers) if self._whole else left
-
-    def _least(self, *limits: int) -> int | None:
-        return min((n for n in limits if n > 0), default=None)
+        left: int = allowed - getattr(meter.used, limit)
+        return max(1, left // meter.sharers) if allowed else None
 
     # -- time ---------------------------------------------------------------------------------
 

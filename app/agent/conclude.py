@@ -9,6 +9,7 @@ from app.agent import history, notes
 from app.agent.asking import ask_patiently
 from app.agent.model_call import Ask
 from app.agent.run import Run
+from app.agent.steering import take_queued
 from app.agent.tool_call import refuse_calls
 from app.agent.undone import tell_undone
 from app.backends.base import Backend
@@ -53,6 +54,7 @@ async def _last_words(run: Run, backend: Backend, why: SelenographError, tools: 
     steps = turn.steps if turn else ()
     span = run.begin_step(len(steps), "conclude")
     run.emit(ev.Concluding(why.code, why.message), span)
+    take_queued(run, span)
     tell_undone(run, span)
     run.emit(notes.conclude(why.message, _unsaid(steps)), span)
     most = run.meter.budget.step_tokens or ANSWER_TOKENS

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 async def ask_form(
     run: Run, span: str, call: str, server: str, message: str, schema: dict[str, Any]
 ) -> FormReply:
-    """Wait for a person; where nobody is there, it is declined. What was entered is not kept."""
+    """Wait for a person; where nobody is there to be asked, it is declined. What was entered is not
+    kept.
+    """
     form = secrets.token_hex(6)
     run.emit(ev.FormAsked(call, form, server, message, schema), span)
     reply = FormReply("decline")
-    if run.rules.unattended() is None:
+    scope = run.rules.present()
+    if scope is None or scope.otherwise == "ask":
         with run.meter.paused():
             reply = await run.desk.wait_form(run.conversation, form)
     run.emit(ev.FormAnswered(call, form, server, reply.action), span)

@@ -20,6 +20,7 @@ from app.agent.budget import Meter, used_by_lanes
 from app.agent.ending import Ending, ending_of
 from app.agent.loop import prepare, take_steps
 from app.agent.run import Run
+from app.agent.steering import if_asked
 from app.state import Turn
 
 MOST_LANES = 32
@@ -43,12 +44,14 @@ async def take_lanes(run: Run) -> Ending:
     last model call raises.
     """
     backend = await prepare(run)
+    await if_asked(run)
     _begin(run)
     turn = _turn(run)
     run.meter.used = used_by_lanes(turn, backend.traits.prices)
     waiting = [lane for lane in turn.lanes if lane.status == "running"]
     async with asyncio.TaskGroup() as tasks:
         runs = [_lane_run(run, lane) for lane in waiting]
+        run.gate.stepping = False
         run.meter.sharers = len(runs) or 1
         for one in runs:
             run.lanes[one.turn] = one
@@ -106,7 +109,7 @@ def _lane_run(run: Run, lane: Turn) -> Run:
         number=lane.number,
         stop_after_step=run.stop_after_step,
     )
-    made.gate.asked = run.gate.asked
+    made.gate.stepping = run.gate.stepping
     return made
 
 

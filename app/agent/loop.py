@@ -14,7 +14,7 @@ from app.agent.fitting import fit, narrowed
 from app.agent.model_call import Ask, Reply
 from app.agent.repeats import Repeats, heated, key_of
 from app.agent.run import Run
-from app.agent.steering import after_reply, after_results, before_step
+from app.agent.steering import after_reply, after_results, before_step, take_queued
 from app.agent.tool_call import answer_calls, propose_calls
 from app.agent.undone import tell_undone
 from app.backends.base import Backend
@@ -97,6 +97,8 @@ class _Steps:
         run = self._run
         while True:
             await before_step(run)
+            if run.stop_after_step:
+                return Ending("stopped", trouble=(ev.Interrupted("user"),))
             await fit(run, self._backend)
             run.meter.begin_step()
             turn = run.state.turn(run.turn)
@@ -126,9 +128,7 @@ class _Steps:
         for share in run.meter.near():
             run.emit(ev.BudgetNear(share.limit, share.used, share.allowed), span)
             self._notes.append(notes.budget_near(share))
-        turn = run.state.turn(run.turn)
-        for message in turn.queued if turn else ():
-            run.emit(ev.MessageTaken(message.id, message.text), span)
+        take_queued(run, span)
         tell_undone(run, span)
         for note in self._notes:
             run.emit(note, span)
@@ -136,12 +136,7 @@ class _Steps:
 
     async def _ask(self, span: str) -> Reply | None:
         """None: the prompt was longer than the window, which is now known to be smaller."""
-        meter = self._run.meter
-        ask = Ask(
-            max_tokens=meter.max_tokens,
-            thinking=meter.thinking_left,
-            temperature=self._temperature,
-        )
+        ask = Ask(temperature=self._temperature, of_budget=True)
         self._temperature = None
         try:
             return await ask_patiently(self._run, self._backend, span, ask)

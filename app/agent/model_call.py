@@ -58,6 +58,8 @@ class Ask:
     """None: the run's own."""
     last: str = ""
     """Told at the end, and not kept."""
+    of_budget: bool = False
+    """Its limits are what the run's budget has left, at every attempt."""
 
 
 async def ask_model(run: Run, backend: base.Backend, span: str, ask: Ask) -> Reply:

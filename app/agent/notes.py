@@ -8,6 +8,8 @@ from app import events as ev
 from app.agent.budget import Share
 from app.state import ToolRun
 
+CHANGED = "(The user changed the arguments of this call before it ran.)\n"
+"""Before the result of such a call."""
 _QUOTED = 12_000
 """Characters of cut reasoning that are told again, from its end."""
 

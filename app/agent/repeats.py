@@ -13,7 +13,8 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from itertools import takewhile
 
-from app.state import Step, Turn
+from app.agent.notes import CHANGED
+from app.state import Step, ToolRun, Turn
 from engine.protocol import canonical_arguments
 
 WINDOW = 24
@@ -51,6 +52,14 @@ def _refused(step: Step) -> bool:
     return bool(step.tools) and all(tool.result.startswith(begin) for tool in step.tools)
 
 
+def as_returned(tool: ToolRun) -> str:
+    """A result as it was before the program and a person added to it."""
+    result = tool.result if tool.returned is None else tool.returned
+    if tool.written is not None:
+        result = result.removeprefix(CHANGED)
+    return result.removesuffix(_TOLD)
+
+
 class Repeats:
     """What was called of late on one run."""
 
@@ -66,9 +75,9 @@ class Repeats:
         made = cls()
         for step in turn.steps[-WINDOW:]:
             for tool in step.tools:
-                if tool.started and tool.status in ("ok", "error") and not tool.undone:
-                    result = tool.result.removesuffix(_TOLD)
-                    made.ended(key_of(tool.name, tool.arguments), result)
+                tried = tool.started or (tool.problem and step.purpose == "act")
+                if tried and tool.status in ("ok", "error") and not tool.undone:
+                    made.ended(key_of(tool.name, tool.arguments), as_returned(tool))
         made.end_step()
         made._stuck = sum(1 for _ in takewhile(_refused, reversed(turn.steps)))
         return made

@@ -28,8 +28,10 @@ class Gate:
     stepping: bool = False
     """It is to pause before the next step."""
     paused: bool = False
+    step: int | None = None
+    """The last that it looked at; a breakpoint holds what comes to it, not what is beyond."""
     passed: set[ev.Breakpoint] = field(default_factory=set)
-    """Breakpoints that hold once: steps and shares of the budget."""
+    """Shares of the budget, which hold once."""
     _go: asyncio.Event = field(default_factory=asyncio.Event)
 
     def open(self, mode: ev.GoMode) -> None:
@@ -59,19 +61,30 @@ async def before_step(run: Run) -> None:
     share = max((one.part for one in run.meter.shares()), default=0.0) * 100
     turn = run.state.turn(run.turn)
     number = len(turn.steps) + 1 if turn else 1
+    goes_on = gate.step is None and number > 1
+    before, gate.step = number - 1 if gate.step is None else gate.step, number
     if gate.asked or gate.stepping:
         why = gate.why or _ASKED
     for point in run.state.breakpoints:
-        if point in gate.passed:
-            continue
-        if point.kind == "step" and number >= point.number:
+        if point.kind == "step" and before < point.number <= number:
             why = f"before step {number}"
-        elif point.kind == "budget" and share >= point.number:
-            why = f"{share:.0f} % of the budget are used"
-        else:
-            continue
-        gate.passed.add(point)
+        elif point.kind == "budget" and share >= point.number and point not in gate.passed:
+            gate.passed.add(point)
+            why = why if goes_on else f"{share:.0f} % of the budget are used"
     await _pause(run, "step", why)
+
+
+def take_queued(run: Run, span: str) -> None:
+    """What a person said since the last step is told before this one's reply."""
+    turn = run.state.turn(run.turn)
+    for message in turn.queued if turn else ():
+        run.emit(ev.MessageTaken(message.id, message.text), span)
+
+
+async def if_asked(run: Run) -> None:
+    """Pause here, between steps, if a person or a guard asked."""
+    gate = run.gate
+    await _pause(run, "step", gate.why or _ASKED if gate.asked or gate.stepping else "")
 
 
 async def after_reply(run: Run, text: str, tools: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ from app.agent.approval import Answer
 from app.agent.consent import consent, wanted
 from app.agent.guarding import guarded
 from app.agent.model_call import Call
+from app.agent.notes import CHANGED
 from app.agent.repeats import REFUSED, Key, key_of
 from app.agent.run import Run
 from app.errors import StoreError, ToolError
@@ -23,7 +24,6 @@ from app.store.journal import Item
 from app.tools.base import Tool
 from app.tools.web.untrusted import briefly_untrusted, untrusted
 
-CHANGED = "(The user changed the arguments of this call before it ran.)\n"
 _OUTPUT_EVERY = 0.1
 _OUTPUT_LIMIT = 200_000
 

@@ -131,6 +131,8 @@ class Step:
     span: str
     began: float
     call: ModelCall | None = None
+    earlier: tuple[ModelCall, ...] = ()
+    """Calls before it whose replies were discarded."""
     parts: tuple[Part, ...] = ()
     tools: tuple[ToolRun, ...] = ()
     ended: float = 0.0
@@ -191,6 +193,8 @@ class Turn:
     unattended: ev.Unattended | None = None
     counted_from: int = 0
     """The first step that counts against the budget: a person let it go on after a limit."""
+    lost: tuple[ModelCall, ...] = ()
+    """Calls of steps that were begun anew when the turn went on; they count, too."""
     remarks: tuple[Remark, ...] = ()
     """What belongs to no step."""
     paused: ev.Paused | None = None

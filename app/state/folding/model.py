@@ -21,7 +21,12 @@ def _(body: ev.ModelCallBegin, state: ConversationState, event: Event) -> Conver
         tuple(sorted(body.sampling.items())),
         began=event.at,
     )
-    return with_step(state, event, lambda s: replace(s, call=call))
+
+    def begin(step: Step) -> Step:
+        earlier = step.earlier if step.call is None else (*step.earlier, step.call)
+        return replace(step, call=call, earlier=earlier)
+
+    return with_step(state, event, begin)
 
 
 @apply.register

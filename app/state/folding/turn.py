@@ -80,10 +80,16 @@ def resumed(turn: Turn, at: float) -> Turn:
         for s in turn.steps
         if s.ended or any(tool.started for tool in s.tools)
     )
+    begun_anew = [s for s in turn.steps if not s.ended and s.span not in {d.span for d in done}]
+    # What a person said in it is said again; what its replies took was taken.
+    said = (note for s in begun_anew for note in s.notes if isinstance(note, ev.MessageTaken))
+    again = tuple(ev.MessageQueued(one.id, one.text) for one in said)
+    lost = tuple(call for s in begun_anew for call in (*s.earlier, s.call) if call is not None)
     counted = len(done) if turn.status == "budget" else turn.counted_from
     return replace(
         turn, status="running", ended=0.0, answer="", steps=done,
         stopping=None, interrupted=None, failure=None, counted_from=counted,
+        queued=(*again, *turn.queued), lost=() if turn.status == "budget" else (*turn.lost, *lost),
     )  # fmt: skip
 
 

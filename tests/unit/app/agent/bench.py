@@ -76,6 +76,8 @@ class ToyBox:
         async def fail(x: str, output: Callable[[str], None]) -> str:
             if x == "bug":
                 raise ZeroDivisionError("oops")
+            if x == "well":
+                return "it went well"
             raise ToolError("no_file", f"no file named {x}")
 
         async def long(x: str, output: Callable[[str], None]) -> str:

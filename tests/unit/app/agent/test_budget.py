@@ -297,3 +297,88 @@ def test_no_step_begins_beyond_a_limit(budget: Budget, calls: list[tuple[int, in
         made = answer + thought
         meter.add(Usage(completion_tokens=made, completion_tokens_details=details))
     assert not budget.steps or meter.used.steps <= budget.steps
+
+
+# -- replies that do not count -----------------------------------------------------------------
+
+
+async def test_what_a_lost_attempt_took_is_not_there_for_the_next(bench: Make) -> None:
+    lost = Reply("one two three four", chunk=2, error=BackendError("x", "x", retryable=True))
+    b = bench(lost, lost, DONE)
+    turn = await b.ask(settings=within(tokens=100, thinking=50))
+    assert turn.status == "answered"
+    limits = [(r.sampling.max_tokens, r.thinking) for r in b.model.requests]
+    assert limits == [(100, 50), (91, 41), (82, 32)]
+
+
+@pytest.mark.parametrize("limit", ["tokens", "thinking"])
+async def test_a_reply_is_not_written_again_beyond_a_limit(bench: Make, limit: str) -> None:
+    wrong = Reply("one two three four", calls=(("nope", "{}"),), chunk=2)
+    b = bench(model=lambda request: wrong if request.may_call else Reply(text="I conclude."))
+    turn = await b.ask(settings=within(**{limit: 5}))
+    assert (turn.status, turn.answer) == ("budget", "I conclude.")
+    assert [r.may_call for r in b.model.requests] == [True, False]
+    assert_recorded(b)
+
+
+def test_where_little_is_left_for_many_it_is_not_unlimited() -> None:
+    whole = Meter(Budget(tokens=100, thinking=100))
+    whole.sharers = 8
+    lane = Meter(whole.budget, whole=whole)
+    details = CompletionTokensDetails(97)
+    lane.add(Usage(completion_tokens=97, completion_tokens_details=details))
+    assert (lane.max_tokens, lane.thinking_left) == (1, 1)
+
+
+async def test_a_run_that_goes_on_remembers_every_attempt(bench: Make) -> None:
+    lost = Reply("one two three four", chunk=2, error=BackendError("x", "x", retryable=True))
+    wrong = Reply("so", calls=(("nope", "{}"),))
+    b = bench(lost, wrong, ECHO, Reply(calls=(("wait", "{}"),)), DONE)
+    id = b.send()
+    async with asyncio.timeout(10):
+        await b.tools.waiting.wait()
+    run, _ = b.conversations._runs[b.id]
+    turn = b.state.turn(id)
+    assert turn is not None
+    before = budget.used_before(turn, Prices())
+    assert (before.tokens, before.thinking) == (run.meter.used.tokens, run.meter.used.thinking)
+    assert before.tokens == 9 + 3 + 5 + 2
+    b.tools.gate.set()
+    await b.ended(id)
+
+
+async def test_a_reply_that_was_never_acted_on_counts_after_a_restart(bench: Make) -> None:
+    b = bench(ECHO, Reply("hm hm hm", calls=(("write", '{"x": "a"}'),), chunk=2), DONE)
+    id = b.send()
+    await b.until(ev.ApprovalAsked)
+    run, _ = b.conversations._runs[b.id]
+    used = run.meter.used.tokens
+    await b.conversations.stop(b.id, "now")
+    b.conversations.resume(b.id, id, None)
+    turn = b.state.turn(id)
+    assert turn is not None and len(turn.steps) == 1, "the step is begun anew"
+    assert budget.used_before(turn, Prices()).tokens == used
+    await b.ended(id)
+
+
+async def test_a_reply_that_was_cut_off_counts_as_far_as_it_came(bench: Make) -> None:
+    writing, never = asyncio.Event(), asyncio.Event()
+    pieces = 0
+
+    async def pause() -> None:
+        nonlocal pieces
+        pieces += 1
+        if pieces == 5:
+            writing.set()
+            await never.wait()
+
+    b = bench(Reply("one two three", text="four", chunk=2, pause=pause), DONE)
+    id = b.send()
+    async with asyncio.timeout(10):
+        await writing.wait()
+    await b.conversations.stop(b.id, "now")
+    turn = await b.ended(id)
+    call = turn.steps[0].call
+    assert call is not None and call.finish_reason == "abort"
+    assert call.usage.completion_tokens == 4
+    assert call.usage.completion_tokens_details.reasoning_tokens == 4

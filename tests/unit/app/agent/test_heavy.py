@@ -11,7 +11,7 @@ import pytest
 
 from app import events as ev
 from app.agent.agreement import compare, core_of, groups_of, verdict_of
-from app.agent.tool_call import CHANGED
+from app.agent.notes import CHANGED
 from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
 from app.errors import BackendError, RequestError
@@ -335,6 +335,55 @@ async def test_all_lanes_pause_hear_and_go_on(bench: Make) -> None:
     heard = [r for r in b.model.requests if "in whole numbers" in repr(r.messages)]
     assert len(heard) == 4 or len(heard) == 5
     assert not any("never mind" in repr(r.messages) for r in b.model.requests)
+    assert_recorded(b)
+
+
+async def test_a_pause_before_the_lanes_begin_holds_them_all(bench: Make) -> None:
+    b = bench(model=seeded(lambda n: Reply(text="12"), Reply(text="It is 12.")))
+    id = b.send(settings=FOUR)
+    b.conversations.pause(b.id)
+    paused = (await b.until(ev.Paused)).body
+    assert isinstance(paused, ev.Paused) and paused.where == "step"
+    turn = b.state.turn(id)
+    assert turn is not None and turn.paused is not None and not turn.pausing
+    assert (turn.lanes, b.model.requests) == ((), [])
+    b.conversations.proceed(b.id, "go")
+    turn = await b.ended(id)
+    assert (turn.status, len(b.bodies(ev.Paused))) == ("answered", 1)
+    assert_recorded(b)
+
+
+async def test_the_last_pass_can_be_held_and_hears_what_is_said(bench: Make) -> None:
+    writing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def pause() -> None:
+        writing.set()
+        await go_on.wait()
+
+    async def at_once() -> None:
+        pass
+
+    passes = 0
+
+    def model(request: ModelRequest) -> Reply:
+        nonlocal passes
+        if not is_last_pass(request):
+            return Reply(text=f"A long answer, number {request.sampling.seed}.\nIn its own words.")
+        passes += 1
+        return Reply(text=f"pass {passes}", pause=pause if passes == 1 else at_once)
+
+    b = bench(model=model)
+    id = b.send(settings=FOUR)
+    async with asyncio.timeout(10):
+        await writing.wait()
+    b.conversations.queue(b.id, "in whole numbers")
+    go_on.set()
+    turn = await b.ended(id)
+    assert (turn.status, turn.answer, turn.queued) == ("answered", "pass 2", ())
+    told = b.model.requests[-1].messages
+    assert "in whole numbers" in [m.content for m in told]
+    assert "pass 1" in [m.content for m in told]
+    assert is_last_pass(b.model.requests[-1])
     assert_recorded(b)
 
 

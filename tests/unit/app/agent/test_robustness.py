@@ -246,3 +246,99 @@ async def test_loops_failures_and_drift_are_remembered_over_a_restart(bench: Mak
     assert Drift().seen([*failing, *failing]) and not Drift.of([*failing, *failing]).seen(
         [*failing, *failing, *failing]
     )
+
+
+async def test_a_tool_that_worked_again_rests_no_more(bench: Make) -> None:
+    bad = tuple(("fail", f'{{"x": "bug", "n": {n}}}') for n in range(FAILURES))
+    b = bench(Reply(calls=(*bad, ("fail", '{"x": "well"}'))), Reply(calls=bad[:1]), DONE)
+    turn = await b.ask()
+    assert (turn.status, turn.answer) == ("answered", "It is 12.")
+    assert len(b.bodies(ev.ToolUnavailable)) == 1
+    assert "oops" in turn.steps[1].tools[0].result
+    assert not Breaker.of(turn).resting("fail", 2)
+    assert_recorded(b)
+
+
+async def test_calls_that_could_not_run_count_as_repetition_after_a_restart(bench: Make) -> None:
+    nope = Reply(calls=(("nope", "{}"),))
+    b = bench(nope, nope, DONE)
+    turn = await b.ask()
+    (tool,) = turn.steps[0].tools
+    assert Repeats.of(turn).count(("nope", "{}")) == 1
+    twice = replace(turn, steps=(turn.steps[0], replace(turn.steps[0], tools=(tool,))))
+    assert Repeats.of(twice).forbidden() == (("nope", "{}"),)
+
+
+async def test_what_a_person_said_survives_a_step_that_is_begun_anew(bench: Make) -> None:
+    b = bench(Reply(calls=(("wait", "{}"),)), Reply(error=BackendError("http_401", "no key")), DONE)
+    id = b.send()
+    async with asyncio.timeout(10):
+        await b.tools.waiting.wait()
+    b.conversations.queue(b.id, "in metres, please")
+    b.tools.gate.set()
+    turn = await b.ended(id)
+    assert turn.status == "failed"
+    assert [type(note) for note in turn.steps[1].notes] == [ev.MessageTaken]
+    b.conversations.resume(b.id, id, None)
+    turn = await b.ended(id)
+    assert (turn.status, turn.queued) == ("answered", ())
+    said = [m.content for m in b.model.requests[-1].messages if m.role == "user"]
+    assert said == ["go", "in metres, please"]
+    assert_recorded(b)
+
+
+async def test_who_hears_of_an_end_may_begin_again_at_once(bench: Make) -> None:
+    b = bench(DONE)
+    loop, begun = asyncio.get_running_loop(), asyncio.Event()
+    made: list[str] = []
+
+    def again() -> None:
+        made.append(b.send("and now?"))
+        begun.set()
+
+    def hear(event: ev.Event) -> None:
+        if isinstance(event.body, ev.TurnEnd) and not made:
+            # As from another thread: in line before the task's own callbacks.
+            loop.call_soon(again)
+
+    b.journal._bus.subscribe(hear)
+    b.send()
+    async with asyncio.timeout(10):
+        await begun.wait()
+    turn = await b.ended(made[0])
+    assert (turn.status, turn.text) == ("answered", "and now?")
+    await asyncio.sleep(0)
+    with pytest.raises(RequestError, match="no run"):
+        b.conversations.pause(b.id)
+    assert_recorded(b)
+
+
+async def test_a_person_who_changes_its_thoughts_uses_up_no_patience(bench: Make) -> None:
+    writing = asyncio.Event()
+
+    async def pause() -> None:
+        writing.set()
+        await asyncio.sleep(0.01)
+
+    asked = 0
+
+    def model(request: ModelRequest) -> Reply:
+        nonlocal asked
+        asked += 1
+        if asked <= 4:
+            return Reply("wrong way " * 20, text="wrong", pause=pause)
+        return Reply(text="x", error=GONE) if asked <= 6 else DONE
+
+    b = bench(model=model)
+    id = b.send()
+    for n in range(4):
+        async with asyncio.timeout(10):
+            await writing.wait()
+        writing.clear()
+        b.conversations.edit_reasoning(b.id, b.state.turns[-1].steps[-1].span, f"way {n}")
+        async with asyncio.timeout(10):
+            while asked < n + 2:
+                await asyncio.sleep(0.002)
+    turn = await b.ended(id)
+    assert (turn.status, turn.answer) == ("answered", "It is 12.")
+    assert [one.attempt for one in b.bodies(ev.Retrying)] == [1, 2]

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from app import events as ev
-from app.agent.tool_call import CHANGED
+from app.agent.notes import CHANGED
 from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
 from app.errors import RequestError
@@ -32,6 +32,30 @@ async def paused(b: Bench) -> ev.Paused:
 
 def echoes(count: int) -> list[Reply]:
     return [Reply(f"thought {n}", calls=(("echo", f'{{"x": "{n}"}}'),)) for n in range(count)]
+
+
+# -- breakpoints of a run that goes on ---------------------------------------------------------
+
+
+async def test_a_step_that_was_passed_holds_nothing_any_more(bench: Make) -> None:
+    wait = Reply(calls=(("wait", "{}"),))
+    b = bench(*echoes(2), wait, *echoes(4)[2:], DONE)
+    b.conversations.set_breakpoints(b.id, (Breakpoint("step", number=2),))
+    id = b.send()
+    assert (await paused(b)).reason == "before step 2"
+    b.conversations.proceed(b.id, "go")
+    async with asyncio.timeout(10):
+        await b.tools.waiting.wait()
+    await b.conversations.stop(b.id, "now")
+    b.tools.gate.set()
+    numbers = (2, 1, 5)
+    b.conversations.set_breakpoints(b.id, tuple(Breakpoint("step", number=n) for n in numbers))
+    b.conversations.resume(b.id, id, None)
+    assert (await paused(b)).reason == "before step 5"
+    b.conversations.proceed(b.id, "go")
+    turn = await b.ended(id)
+    assert (turn.status, len(b.bodies(ev.Paused))) == ("answered", 2)
+    assert_recorded(b)
 
 
 # -- pause and step ----------------------------------------------------------------------------
@@ -261,6 +285,41 @@ async def test_a_message_during_the_last_reply_gets_an_answer_too(bench: Make) -
     turn = await b.ended(id)
     assert turn.answer == "second answer"
     assert [m.content for m in b.model.requests[1].messages[-2:]] == ["first answer", "and now?"]
+
+
+async def test_a_run_that_concludes_hears_what_is_queued(bench: Make) -> None:
+    def model(request: ModelRequest) -> Reply:
+        return Reply(calls=(("wait", "{}"),)) if request.may_call else Reply(text="I conclude.")
+
+    b = bench(model=model)
+    id = b.send(settings=msgspec.structs.replace(RUN, budget=ev.Budget(steps=1)))
+    async with asyncio.timeout(10):
+        await b.tools.waiting.wait()
+    b.conversations.queue(b.id, "and be brief")
+    b.tools.gate.set()
+    turn = await b.ended(id)
+    assert (turn.status, turn.answer, turn.queued) == ("budget", "I conclude.", ())
+    assert "and be brief" in [m.content for m in b.model.requests[-1].messages]
+    assert_recorded(b)
+
+
+# -- stopping ----------------------------------------------------------------------------------
+
+
+async def test_a_stop_after_the_step_while_held_before_one(bench: Make) -> None:
+    b = bench(*echoes(2), DONE)
+    id = b.send()
+    b.conversations.pause(b.id)
+    await paused(b)
+    b.conversations.proceed(b.id, "step")
+    await paused(b)
+    await b.conversations.stop(b.id, "after_step")
+    turn = await b.ended(id)
+    assert (turn.status, len(turn.steps), len(b.model.requests)) == ("stopped", 1, 1)
+    assert turn.paused is None
+    b.conversations.resume(b.id, id, None)
+    assert (await b.ended(id)).status == "answered"
+    assert_recorded(b)
 
 
 # -- forks -------------------------------------------------------------------------------------
