@@ -31,6 +31,9 @@ from app.trust.policy import Rule
 
 _log = logging.getLogger(__name__)
 
+_TIDYING = 10.0
+"""Seconds that a run has for it, once it is stopped, before another order breaks into it."""
+
 
 class Conversations(Steering):
     """Turns user actions into events and runs. At most one run a conversation.
@@ -159,6 +162,12 @@ class Conversations(Steering):
         if found is None:
             return
         run, task = found
+        if run.cause == "user":  # it is being stopped, and tidies up what must not be broken off
+            _, late = await asyncio.wait([task], timeout=_TIDYING)
+            if late:
+                task.cancel()
+                await asyncio.wait([task])
+            return
         try:
             run.emit(ev.StopAsked(mode))
         finally:

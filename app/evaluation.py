@@ -166,7 +166,7 @@ def run_task(
         sum(len(step.tools) for step in turn.steps),
         why,
         len(turn.steps),
-        sum(step.call.usage.completion_tokens for step in turn.steps if step.call),
+        sum(call.usage.completion_tokens for step in turn.steps for call in step.calls),
         round(time.monotonic() - began, 3),
     )
 

@@ -50,7 +50,7 @@ def _may_wait(run: Run) -> bool:
     """A run that nobody watches waits only for what has answered it before: an address that was
     wrong from the beginning is nobody's to mend meanwhile.
     """
-    if run.unattended() is None:
+    if run.rules.present() is None:
         return True
     turn = run.state.turn(run.turn)
     calls = [step.call for step in turn.steps if step.call is not None] if turn else []

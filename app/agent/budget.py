@@ -115,9 +115,7 @@ def _calls(turn: Turn) -> Iterator[ModelCall]:
     """Those that count, whatever became of their replies."""
     yield from turn.lost
     for step in turn.steps[turn.counted_from :]:
-        yield from step.earlier
-        if step.call is not None:
-            yield step.call
+        yield from step.calls
 
 
 def _add(used: Used, usage: Usage, prices: Prices) -> None:

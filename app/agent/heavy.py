@@ -8,6 +8,7 @@ thinking and cost. A lane that fails is left out, with its reason.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import shutil
 from pathlib import Path
@@ -22,6 +23,8 @@ from app.agent.loop import prepare, take_steps
 from app.agent.run import Run
 from app.agent.steering import if_asked
 from app.state import Turn
+
+_log = logging.getLogger(__name__)
 
 MOST_LANES = 32
 LEFT_OUT = "left_out"
@@ -127,7 +130,11 @@ async def _drive(run: Run, lane: Run) -> None:
     run.journal.end_turn(run.conversation, lane.turn, (end,))
     run.lanes.pop(lane.turn, None)
     run.meter.sharers = max(len(run.lanes), 1)
-    await run.tools.forget(lane.place)
+    try:
+        await run.tools.forget(lane.place)
+    except Exception:
+        # The lane has its end; what its tools left behind is no other lane's business.
+        _log.exception("what the tools of lane %s kept is not tidied up", lane.turn)
 
 
 def _copy(source: Path, target: Path) -> None:

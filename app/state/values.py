@@ -143,6 +143,11 @@ class Step:
     """What a person put in the place of the model's reasoning."""
     remarks: tuple[Remark, ...] = ()
 
+    @property
+    def calls(self) -> tuple[ModelCall, ...]:
+        """Whatever became of their replies."""
+        return (*self.earlier, self.call) if self.call is not None else self.earlier
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:

@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 def summary(conversation: str, turn: Turn, wall_s: float) -> RunSummary:
     """What a turn came to."""
     steps = [step for one in (turn, *turn.lanes) for step in one.steps]
-    calls = [step.call for step in steps if step.call is not None]
+    calls = [call for step in steps for call in step.calls]
     usages = [call.usage for call in calls]
     cached = sum(usage.prompt_tokens_details.cached_tokens for usage in usages)
     prompt = sum(usage.prompt_tokens for usage in usages)

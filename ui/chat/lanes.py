@@ -41,8 +41,9 @@ class LaneWords:
 
 def words_of(lane: Turn, turn: Turn) -> LaneWords:
     """Of a lane as it stands now."""
-    tokens = sum(s.call.usage.completion_tokens for s in lane.steps if s.call)
-    tokens += sum(p.tokens for s in lane.steps[-1:] for p in s.parts if s.call and not s.call.ended)
+    tokens = sum(c.usage.completion_tokens for s in lane.steps for c in s.calls)
+    writing = (s for s in lane.steps[-1:] if s.call and not s.call.ended)
+    tokens += sum(p.tokens for s in writing for p in s.parts if not p.discarded)
     count = len(lane.steps)
     meta = f"step {count}" if lane.status == "running" else f"{count} step{'s' * (count != 1)}"
     if tokens:

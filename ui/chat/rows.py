@@ -270,7 +270,7 @@ def _summary(turn: Turn) -> str:
     taken = [step for one in (turn, *turn.lanes) for step in one.steps]
     steps = len(taken)
     calls = sum(len(s.tools) for s in taken)
-    tokens = sum(s.call.usage.completion_tokens for s in taken if s.call)
+    tokens = sum(c.usage.completion_tokens for s in taken for c in s.calls)
     parts = [f"{steps} step{'s' * (steps != 1)}"]
     if calls:
         parts.append(f"{calls} tool call{'s' * (calls != 1)}")

@@ -138,7 +138,7 @@ def _step_node(step: Step, live: bool, lane: str) -> Node:
         step.began,
         max(step.ended - step.began, 0.0),
         live,
-        step.call.usage.completion_tokens if step.call else 0,
+        sum(call.usage.completion_tokens for call in step.calls),
         any(run.status == "error" for run in step.tools) or bool(step.call and step.call.problems),
         tuple(children),
     )

@@ -31,7 +31,7 @@ def _(body: ev.ModelCallBegin, state: ConversationState, event: Event) -> Conver
 
 @apply.register
 def _(body: ev.ModelPrompt, state: ConversationState, event: Event) -> ConversationState:
-    before = _call_of(state, event.run, body.after)
+    before = _call_of(state, event.run, body.after, body.after == event.span)
     parts = (*_first(before.prompt_parts, body.kept), body.text) if before else (body.text,)
     return with_call(
         state, event, lambda c: replace(c, prompt_parts=parts, prompt_tokens=body.tokens)
@@ -134,10 +134,15 @@ def without_parts(step: Step) -> Step:
     return replace(step, parts=tuple(replace(p, discarded=True) for p in step.parts))
 
 
-def _call_of(state: ConversationState, turn: str, span: str) -> ModelCall | None:
+def _call_of(
+    state: ConversationState, turn: str, span: str, earlier: bool = False
+) -> ModelCall | None:
+    """The last of a step; ``earlier``: the one before that."""
     found = state.turn(turn) if span else None
     steps = found.steps if found else ()
-    return next((step.call for step in reversed(steps) if step.span == span), None)
+    calls = next((step.calls for step in reversed(steps) if step.span == span), ())
+    calls = calls[:-1] if earlier else calls
+    return calls[-1] if calls else None
 
 
 def _first(parts: tuple[str, ...], characters: int) -> tuple[str, ...]:

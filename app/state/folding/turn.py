@@ -84,7 +84,7 @@ def resumed(turn: Turn, at: float) -> Turn:
     # What a person said in it is said again; what its replies took was taken.
     said = (note for s in begun_anew for note in s.notes if isinstance(note, ev.MessageTaken))
     again = tuple(ev.MessageQueued(one.id, one.text) for one in said)
-    lost = tuple(call for s in begun_anew for call in (*s.earlier, s.call) if call is not None)
+    lost = tuple(call for s in begun_anew for call in s.calls)
     counted = len(done) if turn.status == "budget" else turn.counted_from
     return replace(
         turn, status="running", ended=0.0, answer="", steps=done,

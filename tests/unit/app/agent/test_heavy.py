@@ -116,6 +116,24 @@ async def test_a_lane_that_fails_is_left_out_with_its_reason(bench: Make) -> Non
     assert_recorded(b)
 
 
+async def test_a_lane_whose_tools_cannot_be_tidied_up_harms_no_other(
+    bench: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    b = bench(model=seeded(lambda n: Reply(text="12"), Reply(text="It is 12.")))
+    forgotten: list[str] = []
+
+    async def forget(place: str) -> None:
+        forgotten.append(place)
+        raise OSError("the scratch folder is gone")
+
+    b.tools.forget = forget  # type: ignore[method-assign]
+    turn = await b.ask(settings=FOUR)
+    assert [lane.status for lane in turn.lanes] == ["answered"] * 4
+    assert (turn.status, len(forgotten)) == ("answered", 4)
+    assert "the scratch folder is gone" in caplog.text
+    assert_recorded(b)
+
+
 async def test_no_lane_with_an_answer_fails_the_turn(bench: Make) -> None:
     b = bench(Reply(error=BackendError("http_400", "no such model")))
     turn = await b.ask(settings=FOUR)

@@ -21,7 +21,7 @@ from app.backends.scripted import Reply
 from app.closing import NOT_BEGUN, UNKNOWN
 from app.errors import BackendError, EngineLost, RequestError, ResourceError, SelenographError
 from app.state import fold_all
-from tests.unit.app.agent.bench import DONE, ECHO, Bench, assert_recorded
+from tests.unit.app.agent.bench import DONE, ECHO, Bench, Toy, assert_recorded
 from tests.unit.app.backends import test_anthropic_http as anthropic
 from tests.unit.app.backends.served import reply, serving, sse
 
@@ -53,6 +53,16 @@ async def test_a_step_starts_again_and_what_broke_is_not_sent_on(bench: Make) ->
     assert any("no route" in remark.text for remark in turn.steps[0].remarks)
     ids = [part.id for part in turn.steps[0].parts]
     assert len(set(ids)) == len(ids)
+    assert_recorded(b)
+
+
+async def test_the_prompt_of_a_step_that_was_asked_again_is_whole(bench: Make) -> None:
+    b = bench(ECHO, Reply(text="half", error=GONE), Reply(text="half", error=GONE), DONE)
+    turn = await b.ask()
+    call = turn.steps[1].call
+    assert call is not None and "tool: 12" in call.prompt
+    assert call.prompt == "\n".join(f"{m.role}: {m.content}" for m in call.messages)
+    assert [one.prompt for one in turn.steps[1].calls] == [call.prompt] * 3
     assert_recorded(b)
 
 
@@ -107,6 +117,33 @@ def test_the_wait(attempt: int, chance: float, asked: float | None) -> None:
     assert wait is not None
     usual = min(patience.most, 2.0 ** (attempt - 1))
     assert max(asked or 0, usual / 2) <= wait <= max(asked or 0, usual / 2) + usual / 2
+
+
+async def test_a_second_stop_does_not_break_into_the_first(bench: Make) -> None:
+    tidied, tidy = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(x: str, output: Callable[[str], None]) -> str:
+        b.tools.waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await tidy.wait()
+            tidied.set()
+        return ""
+
+    b = bench(Reply(calls=(("wait", "{}"),)))
+    b.tools._toys["wait"] = Toy("wait", stubborn)
+    id = b.send()
+    async with asyncio.timeout(10):
+        await b.tools.waiting.wait()
+    stops = [asyncio.create_task(b.conversations.stop(b.id, "now")) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    tidy.set()
+    await asyncio.gather(*stops)
+    assert (await b.ended(id)).status == "stopped"
+    assert tidied.is_set()
+    assert len(b.bodies(ev.StopAsked)) == 1
+    assert_recorded(b)
 
 
 # -- calls of unknown outcome ------------------------------------------------------------------
