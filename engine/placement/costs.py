@@ -68,18 +68,24 @@ class Costs:
     every eight tokens. Measured on AVX2: 0.55 to 0.61 in INT8 and BF16, 0.49 in INT4."""
     attention_peak: float = 0.50
     """Of the float rate, in attention's scores and sums. Measured: 0.30 to 0.68."""
-    layer_s: float = 100e-6
-    """A layer of a step without an accelerator: norms, routing, small operations, waking workers.
-    Measured: 3 % of a token of Moonlight's shape, 27 layers in 85 ms."""
+    layer_s: float = 25e-6
+    """A layer of a step without an accelerator, however narrow: waking workers, routing, small
+    operations. Measured, as what a token of the embedded model (0.6 ms) and one of Moonlight's shape
+    (0.037 of 60 ms) take beyond all else, on two Zen 5 cores."""
+    layer_value_s: float = 21e-9
+    """The same for each value of the hidden width: norms, sums. Measured there, too."""
     value_s: float = 12e-9
     """A layer of a prompt's token without an accelerator, for each value of the hidden width:
     norms, rotation, sums. Measured: 3.1 us a token of the embedded model, 26 us of Moonlight's
     shape."""
-    token_s: float = 10e-6
+    token_s: float = 8e-6
     """The same for each token of a prompt, however narrow: ends of rows, pages, choices of experts.
     Measured: what 512 tokens of the embedded model take beyond all else, on AVX2 and AVX-512."""
-    step_s: float = 500e-6
+    step_s: float = 300e-6
     """A step: scheduling, sampling, parsing, sending. Measured there, too."""
+    loop_us: float = 41.0
+    """The interpreter's speed where that was measured, as :attr:`Hardware.loop_us`: steps and layers
+    take longer in proportion where it is slower."""
     chunk_tokens: int = 512
     """Of a prompt, computed together; every chunk reads the weights again."""
 

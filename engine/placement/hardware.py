@@ -61,6 +61,8 @@ class Hardware(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sequential read of a large file that is not in memory."""
     limit_gib: Positive | None = None
     """What a container allows, if there is one."""
+    loop_us: Positive | None = None
+    """Microseconds of :func:`engine.placement.probe.interpreter_loop`; None: unknown."""
     numa_nodes: Count = 1
     accelerators: tuple[Accelerator, ...] = ()
     source: str = ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from pathlib import Path
 
 import psutil
@@ -23,6 +24,7 @@ _LEAST_MIB, _USUAL_MIB, _MIB_PER_CORE = 64, 256, 12
 """To read from: several times the caches, which grow with the cores."""
 _FREE_SHARE = 0.1
 """Of the free memory, what measuring it may touch."""
+_LOOPS = 100
 _SECONDS = 0.6
 """For all thread counts of one measurement together."""
 
@@ -49,10 +51,22 @@ def probe(folder: Path | None = None) -> Hardware:
         read_gb_per_s={n: _kernels.read_bandwidth(n, mebibytes, seconds) for n in counts},
         int8_gops={n: _kernels.dot_peak(isa, n, seconds / 2) for n in counts},
         disk_gb_per_s=read_rate(folder) / 1e9,
+        loop_us=1e6 * min(interpreter_loop() for _ in range(_LOOPS)),
         numa_nodes=_numa_nodes(),
         accelerators=find_accelerators(),
         source=f"measured: {_processor()}",
     )
+
+
+def interpreter_loop() -> float:
+    """Seconds of a thousand turns of a loop: how fast everything is that is not a kernel."""
+    begin = time.perf_counter()
+    seen: dict[int, int] = {}
+    total = 0
+    for i in range(1000):
+        seen[i & 63] = i
+        total += len(seen)
+    return time.perf_counter() - begin
 
 
 def thread_counts(cores: int) -> tuple[int, ...]:

@@ -284,10 +284,14 @@ class Timing:
     def _overhead(self, tokens: float = 0) -> Spent:
         """Of a step, and of ``tokens`` of a prompt in it."""
         costs, f = self.costs, self.footprint
+        slower = (self.hardware.loop_us or costs.loop_us) / costs.loop_us
         layer = costs.device_layer_s
+        prompt = 0.0
         if self.split.device is None:
-            layer = costs.layer_s + tokens * (costs.token_s + f.hidden * costs.value_s)
-        return Spent({"overhead": costs.step_s + f.layers * layer})
+            layer = costs.layer_s + f.hidden * costs.layer_value_s
+            prompt = tokens * (costs.token_s + f.hidden * costs.value_s)
+        step = slower * (costs.step_s + f.layers * layer)
+        return Spent({"overhead": step + f.layers * prompt})
 
     @property
     def _moved_per_weight(self) -> float:

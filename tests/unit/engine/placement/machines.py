@@ -100,6 +100,7 @@ def hardwares(draw: st.DrawFn, cards: int = 2) -> Hardware:
         read_gb_per_s={n: draw(st.floats(10.0, 600.0)) for n in threads},
         int8_gops={n: draw(st.floats(50.0, 50_000.0)) for n in threads},
         disk_gb_per_s=disk,
+        loop_us=draw(st.none() | st.floats(10.0, 1000.0)),
         numa_nodes=draw(st.integers(1, 2)),
         accelerators=tuple(draw(accelerators(memory)) for _ in range(draw(st.integers(0, cards)))),
     )

@@ -157,7 +157,7 @@ def test_memory_makes_nothing_slower(
     check_not_slower(model, hardware, more, Policy(context=context, dense=form))
 
 
-@given(footprints(), hardwares(), FORMS, BETTER, st.sampled_from(["read", "int8", "disk"]))
+@given(footprints(), hardwares(), FORMS, BETTER, st.sampled_from(["read", "int8", "disk", "loop"]))
 @QUICK
 def test_faster_parts_make_nothing_slower(
     model: Footprint, hardware: Hardware, form: WeightForm, factor: float, what: str
@@ -166,6 +166,7 @@ def test_faster_parts_make_nothing_slower(
         "read": {"read_gb_per_s": {n: factor * r for n, r in hardware.read_gb_per_s.items()}},
         "int8": {"int8_gops": {n: factor * r for n, r in hardware.int8_gops.items()}},
         "disk": {"disk_gb_per_s": factor * hardware.disk_gb_per_s},
+        "loop": {"loop_us": (hardware.loop_us or 41.0) / factor},
     }[what]
     faster = msgspec.structs.replace(hardware, **changes)
     check_not_slower(model, hardware, faster, Policy(dense=form))
