@@ -70,8 +70,8 @@ class Costs:
     """Of the float rate, in attention's scores and sums. Measured: 0.30 to 0.68."""
     layer_s: float = 25e-6
     """A layer of a step without an accelerator, however narrow: waking workers, routing, small
-    operations. Measured, as what a token of the embedded model (0.6 ms) and one of Moonlight's shape
-    (0.037 of 60 ms) take beyond all else, on two Zen 5 cores."""
+    operations. Measured, as what a token of the embedded model (0.6 ms) and one of Moonlight's
+    shape (0.037 of 60 ms) take beyond all else, on two Zen 5 cores."""
     layer_value_s: float = 21e-9
     """The same for each value of the hidden width: norms, sums. Measured there, too."""
     value_s: float = 12e-9
@@ -84,8 +84,8 @@ class Costs:
     step_s: float = 300e-6
     """A step: scheduling, sampling, parsing, sending. Measured there, too."""
     loop_us: float = 41.0
-    """The interpreter's speed where that was measured, as :attr:`Hardware.loop_us`: steps and layers
-    take longer in proportion where it is slower."""
+    """The interpreter's speed where that was measured, as :attr:`Hardware.loop_us`: steps and
+    layers take longer in proportion where it is slower."""
     chunk_tokens: int = 512
     """Of a prompt, computed together; every chunk reads the weights again."""
 
