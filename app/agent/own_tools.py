@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from app import events as ev
 from app.errors import ToolError
 from app.plan import as_text
 from app.state import plan_on
+from app.tools.arguments import as_object, parsed
 from app.tools.base import Outside, Risk, ToolContext
 from engine.protocol import FunctionSpec, ToolSpec
 
@@ -145,10 +145,4 @@ OWN: dict[str, type[Recall] | type[Plan]] = {"plan": Plan, "recall": Recall}
 
 def parse(arguments: str) -> dict[str, Any]:
     """Raises ToolError; the tools check what is in it."""
-    try:
-        value = json.loads(arguments or "{}")
-    except (ValueError, RecursionError):
-        raise ToolError("arguments", "the arguments are not JSON") from None
-    if not isinstance(value, dict):
-        raise ToolError("arguments", "wrong arguments: an object is expected")
-    return value
+    return as_object(parsed(arguments))

@@ -51,6 +51,7 @@ from app.events.event import (
     Unknown,
     decode_body,
     encode_body,
+    storable,
 )
 from app.events.lanes import (
     LaneBegin,
@@ -225,4 +226,5 @@ __all__ = [
     "Unknown",
     "decode_body",
     "encode_body",
+    "storable",
 ]

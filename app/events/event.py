@@ -60,6 +60,24 @@ def encode_body(body: Body) -> bytes:
     return _encoder.encode(body)
 
 
+def storable(body: Body) -> Body:
+    """The same, where UTF-8 can carry all of its text; half a surrogate pair becomes U+FFFD."""
+    try:
+        _encoder.encode(body)
+    except UnicodeEncodeError:
+        whole: Body = msgspec.convert(_whole(msgspec.to_builtins(body)), Body)
+        return whole
+    return body
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_whole(key): _whole(one) for key, one in value.items()}
+    return [_whole(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def decode_body(data: bytes | str) -> Body:
     """The inverse of :func:`encode_body`; a kind this version does not know becomes `Unknown`."""
     try:

@@ -160,7 +160,7 @@ class Journal:
                         self._clock(),
                         part.run,
                         part.span,
-                        ev.encode_body(part.snapshot()).decode(),
+                        ev.encode_body(ev.storable(part.snapshot())).decode(),
                     ),
                 )
         except StoreError as error:
@@ -179,6 +179,7 @@ class Journal:
                 " VALUES (?, '', '', ?, ?)",
                 (conversation, event.at, event.at),
             )
+        body = ev.storable(event.body)
         row = connection.execute(
             "UPDATE conversations SET last_seq = last_seq + 1, updated = max(updated, ?)"
             " WHERE id = ? RETURNING last_seq",
@@ -194,11 +195,11 @@ class Journal:
                 event.at,
                 event.run,
                 event.span,
-                ev.encode_body(event.body).decode(),
+                ev.encode_body(body).decode(),
             ),
         )
-        self._project(connection, conversation, event.body)
-        return Event(row[0], event.at, conversation, event.body, event.run, event.span)
+        self._project(connection, conversation, body)
+        return Event(row[0], event.at, conversation, body, event.run, event.span)
 
     def _project(self, connection: sqlite3.Connection, conversation: str, body: ev.Body) -> None:
         """Keep the tables beside ``events`` true."""

@@ -69,6 +69,8 @@ class Shell:
     async def run(
         self, arguments: dict[str, Any], context: ToolContext, output: Callable[[str], None]
     ) -> str:
+        if "\0" in arguments["command"]:
+            raise ToolError("arguments", "a command cannot hold the character NUL")
         seconds = arguments.get("seconds", self._workplace.settings().seconds)
         shell = shutil.which("bash") or "/bin/sh"
         process = await self._workplace.start(

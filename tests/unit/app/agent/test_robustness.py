@@ -379,3 +379,14 @@ async def test_a_person_who_changes_its_thoughts_uses_up_no_patience(bench: Make
     turn = await b.ended(id)
     assert (turn.status, turn.answer) == ("answered", "It is 12.")
     assert [one.attempt for one in b.bodies(ev.Retrying)] == [1, 2]
+
+
+async def test_half_characters_end_no_run(bench: Make) -> None:
+    half = Reply("hm \ud83d", calls=(("echo", '{"x": "\ud800"}'),))
+    b = bench(half, Reply(text="done \udc00"))
+    turn = await b.ask("what is \ud83d?")
+    assert (turn.status, turn.answer) == ("answered", "done \ufffd")
+    assert turn.steps[0].tools[0].result == "\ufffd"
+    for request in b.model.requests:
+        repr([m.content for m in request.messages]).encode()
+    assert_recorded(b)

@@ -345,3 +345,31 @@ def test_kill_9_loses_no_event_and_less_than_half_a_second_of_text(
     assert not turn.steps[1].parts[0].open
     journal.append(C, ev.TurnResumed("t1"), "t1")
     assert [step.span for step in journal.state(C).turns[0].steps] == ["s0"]
+
+
+def test_what_utf8_cannot_carry_is_stored_and_shown_alike(reopen: Open) -> None:
+    journal, bus, _ = reopen()
+    seen: list[Event] = []
+    bus.subscribe(seen.append)
+    journal.append(C, ev.ConversationCreated("half \ud83d", "/f\udcff"))
+    journal.append(C, ev.TurnBegin("t1", None, "hello \ud800", RunSettings()), "t1")
+    journal.append(C, ev.StepBegin(0), "t1", "s1")
+    journal.append(C, ev.FormAsked("c", "f", "s", "\udfff", {"\ud800": ["\ud801"]}), "t1", "s1")
+    assert journal.events(C) == tuple(seen)
+    assert fold_all(seen) == journal.state(C)
+    state = journal.state(C)
+    assert (state.title, state.folder) == ("half \ufffd", "/f\ufffd")
+    assert state.turns[0].text == "hello \ufffd"
+    assert journal.summaries()[0].title == "half \ufffd"
+    (form,) = (one.body for one in seen if isinstance(one.body, ev.FormAsked))
+    assert form.schema == {"\ufffd": ["\ufffd"]}
+
+
+async def test_an_open_part_that_utf8_cannot_carry_is_kept(reopen: Open) -> None:
+    journal, _, _ = reopen()
+    begin(journal)
+    journal.append(C, ev.PartBegin("p", "text"), "t1", "s1")
+    journal.delta(C, ev.PartDelta("p", "so \ud800", 1), "t1", "s1")
+    journal.close()
+    other, _, _ = reopen()
+    assert other.state(C).turns[0].steps[0].parts[0].text == "so \ufffd"

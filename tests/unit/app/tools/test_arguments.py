@@ -23,3 +23,10 @@ def test_a_schema_that_lists_a_value_twice_is_as_good_as_another() -> None:
     assert checked('{"a": "x"}', schema) == {"a": "x"}
     with pytest.raises(ToolError, match="wrong arguments: a"):
         checked('{"a": "y"}', schema)
+
+
+@pytest.mark.parametrize("text", [r'{"x": "a\ud800"}', r'{"\udfff": 1}', '{"x": ["\ud800"]}'])
+def test_half_a_character_is_said(text: str) -> None:
+    with pytest.raises(ToolError, match="half of a character"):
+        checked(text, {"type": "object"})
+    assert checked(r'{"x": "\ud83d\ude00"}', {"type": "object"}) == {"x": "\U0001f600"}

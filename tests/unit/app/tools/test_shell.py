@@ -54,6 +54,7 @@ async def test_what_is_printed_and_how_it_ended(shell: Shell, context: ToolConte
     assert (context.folder / "new.txt").read_text() == "text\n"
     assert await run(shell, context, "echo $TOKEN; cat new.txt | tr t T") == "\nTexT"
     assert await run(shell, context, "read x; echo $?") == "1"
+    assert "NUL" in (await fault(shell, context, "echo a\0b")).message
 
 
 async def test_output_comes_while_it_runs(shell: Shell, context: ToolContext) -> None:
