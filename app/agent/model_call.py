@@ -15,6 +15,7 @@ from app.agent.prompts import system_prompt
 from app.agent.run import Run, Sent
 from app.backends import base
 from app.errors import BackendError, SelenographError, StoreError
+from app.state import Step
 from engine.protocol import ChatMessage, CompletionTokensDetails, Usage
 
 _CHARS_PER_TOKEN = 3.5
@@ -81,7 +82,7 @@ async def ask_model(run: Run, backend: base.Backend, span: str, ask: Ask) -> Rep
             settings.seed,
             ask.max_tokens,
         ),
-        request_id=span,
+        request_id=_request_id(path[-1].steps[-1]),
         may_call=ask.may_call,
         thinking=ask.thinking,
         forbidden=run.repeats.forbidden() if traits.forbids_calls and ask.may_call else (),
@@ -140,6 +141,13 @@ async def ask_model(run: Run, backend: base.Backend, span: str, ask: Ask) -> Rep
     if ask.thinking is not None and not reply.cut and writer.thought >= ask.thinking > 0:
         run.emit(ev.ThinkingCut(writer.thought, "engine"), span)
     return reply
+
+
+def _request_id(step: Step) -> str:
+    """Another for each attempt: an engine may be at work on the one that was left until its present
+    computing step is over, and takes no second request of its name before.
+    """
+    return f"{step.span}.{len(step.calls)}" if step.calls else step.span
 
 
 @asynccontextmanager

@@ -379,6 +379,8 @@ async def test_a_person_who_changes_its_thoughts_uses_up_no_patience(bench: Make
     turn = await b.ended(id)
     assert (turn.status, turn.answer) == ("answered", "It is 12.")
     assert [one.attempt for one in b.bodies(ev.Retrying)] == [1, 2]
+    names = [request.request_id for request in b.model.requests]
+    assert len(set(names)) == len(names) == 7, "an engine may still be at work on the one before"
 
 
 async def test_half_characters_end_no_run(bench: Make) -> None:
