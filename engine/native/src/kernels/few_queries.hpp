@@ -41,9 +41,10 @@ class FewQueries {
     static constexpr int kPair = 2 * kWidth;
     // Taken at a time, within a page: so many that they stay in the first cache.
     static constexpr int kRows = kWidth > 32 / Row::kBytes ? kWidth : 32 / Row::kBytes;
-    // Eight or nine sums hide the latency, and leave registers for what rows are unpacked to.
-    static constexpr int kAtOnce = (8 + Queries - 1) / Queries;    // rows of a tile of scores
-    static constexpr int kOutPairs = 4 / Queries;
+    // Eight sums hide the latency; more of them share what is loaded and unpacked for them.
+    static constexpr int kTileSums = V::kSums * 2 / 3;
+    static constexpr int kAtOnce = (kTileSums + Queries - 1) / Queries;    // rows of a tile of scores
+    static constexpr int kOutPairs = kTileSums / 2 / Queries;
     static_assert(Queries <= 4);
     static_assert(kPageTokens % kRows == 0 && kRows % kWidth == 0);
 
