@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import pytest
 from PySide6.QtCore import QModelIndex, Qt
-from PySide6.QtWidgets import QAbstractButton, QApplication
+from PySide6.QtWidgets import QAbstractButton, QApplication, QPushButton, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.state import ConversationState, fold, fold_all
 from tests.ui import recordings
 from tests.ui.recordings import Recording
 from ui.chat.approval_box import Given
+from ui.chat.row_base import RowWidget
 from ui.chat.view import ChatView
 from ui.theme import ThemeSource, current
 from ui.trace.tree import KEY, TraceModel
@@ -154,3 +155,51 @@ def test_rows_are_as_high_as_fresh_ones(qtbot: QtBot, qapp: QApplication, name: 
     assert keys
     heights = {key: live._list._heights.get(key) for key in keys}
     assert heights == {key: fresh._list._heights[key] for key in keys}
+
+
+def test_tab_goes_through_the_rows_as_they_stand(qtbot: QtBot) -> None:
+    """Also after widgets were used for other rows, and with what is not in view yet."""
+    window = QWidget()
+    view, before, after = ChatView(), QPushButton("before"), QPushButton("after")
+    column = QVBoxLayout(window)
+    for widget in (before, view, after):
+        column.addWidget(widget)
+    qtbot.addWidget(window)
+    window.resize(600, 400)
+    window.show()
+    window.activateWindow()
+    qtbot.waitUntil(window.isActiveWindow)
+    view.set_state(fold_all(recordings.rich_answer().events))
+    rows = view._list
+    for place in (0, rows.verticalScrollBar().maximum(), 0):
+        rows.verticalScrollBar().setValue(place)
+
+    def place_of(widget: QWidget) -> int:
+        y = widget.mapTo(rows.viewport(), widget.rect().center()).y()
+        assert 0 <= y <= rows.viewport().height(), "it is seen"
+        row = widget
+        while not isinstance(row, RowWidget):
+            row = row.parentWidget()
+        return row.y() + rows.verticalScrollBar().value()
+
+    def go(forward: bool) -> list[int]:
+        """From the list's one end to what is beyond the other."""
+        places: list[int] = []
+        while (now := QApplication.focusWidget()) is rows or rows.isAncestorOf(now or before):
+            assert now is not None and len(places) < 200
+            if now is not rows:
+                places.append(place_of(now))
+            qtbot.keyClick(now, Qt.Key.Key_Tab if forward else Qt.Key.Key_Backtab)
+        return places
+
+    rows.setFocus()
+    down = go(forward=True)
+    assert QApplication.focusWidget() is after
+    assert len(down) > 8 and down == sorted(down)
+    assert rows.verticalScrollBar().value() > 0
+    footers = [w for w in rows.findChildren(QAbstractButton, "regenerate") if w.isVisible()]
+    footers[-1].setFocus()
+    up = go(forward=False)
+    latest = view.findChild(QPushButton, "jumpToLatest")
+    assert QApplication.focusWidget() is latest, "which stands before the rows"
+    assert up == down[::-1]

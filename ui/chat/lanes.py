@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QFontMetrics, QKeyEvent, QMouseEvent, QResizeEvent
+from PySide6.QtGui import QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from app.agent.history import thought_of
@@ -14,6 +14,7 @@ from ui.chat.message_rows import HeaderButton
 from ui.chat.row_base import (
     Card,
     ChatActions,
+    ElidedLabel,
     RowWidget,
     button,
     label,
@@ -22,7 +23,7 @@ from ui.chat.row_base import (
     set_label_role,
 )
 from ui.chat.rows import LanesRow, Row
-from ui.theme import Theme, current
+from ui.theme import Theme
 
 _CARD = 156
 """The least width of a card."""
@@ -118,7 +119,7 @@ class LaneCard(Card):
         self.lane = ""
         self._words = LaneWords("", "faint", "", "")
         self._number, self._state = label(), label()
-        self._meta, self._gist = label("faint"), label("muted")
+        self._meta, self._gist = label("faint"), ElidedLabel("muted")
         self._stop = button("✕", "stopLane", self.tr("Stop this lane; the others go on"), "quiet")
         self._stop.setFixedSize(22, 20)
         self._stop.clicked.connect(lambda: self.stopped.emit(self.lane))
@@ -147,19 +148,8 @@ class LaneCard(Card):
         )
         self.setAccessibleName(said)
         self.setToolTip(self._words.gist[:600])
-        self._elide()
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Another width shows more or less."""
-        super().resizeEvent(event)
-        self._elide()
-
-    def _elide(self) -> None:
-        font = current().small_font
-        self._gist.setFont(font)
-        room = max(self.inner_width(self.width()) - 4, 60)
-        end = Qt.TextElideMode.ElideRight
-        self._gist.setText(QFontMetrics(font).elidedText(self._words.gist or " ", end, room))
+        self._gist.setFont(theme.small_font)
+        self._gist.setText(self._words.gist or " ")
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """Open its trace."""

@@ -35,6 +35,7 @@ def to_html(text: str) -> str:
     html = markdown.markdown(
         _four_spaces(text),
         extensions=["tables", "sane_lists", "nl2br", "footnotes"],
+        extension_configs={"tables": {"use_align_attribute": True}},
         output_format="html",
     )
     return nh3.clean(

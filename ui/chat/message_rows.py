@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QFontMetrics, QGuiApplication, QKeyEvent, QMouseEvent
+from PySide6.QtGui import QGuiApplication, QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QProgressBar, QVBoxLayout, QWidget
 
 from ui.chat.markdown import code_html, to_html
 from ui.chat.row_base import (
     Card,
     ChatActions,
+    ElidedLabel,
     RowWidget,
     button,
     label,
@@ -62,7 +63,7 @@ class UserWidget(RowWidget):
             line(None, self._previous, self._place, self._next, self._edit, spacing=2)
         )
         head = QHBoxLayout()
-        head.addWidget(self._text, 1)
+        head.addWidget(self._text, 1, Qt.AlignmentFlag.AlignVCenter)
         head.addWidget(self._tools, 0, Qt.AlignmentFlag.AlignTop)
         self._card.column.addLayout(head)
         self._card.column.addWidget(self._editor)
@@ -137,9 +138,10 @@ class HeaderButton(QWidget):
         self._toggle = toggle
         self.arrow = label("faint")
         self.title = label()
-        self.detail = label("faint")
+        self.detail = ElidedLabel("faint")
         self.state = label("faint")
-        self._line = line(self.arrow, self.title, self.detail, None, self.state)
+        self._line = line(self.arrow, self.title, self.detail, self.state)
+        self._line.setStretch(2, 1)
         self.setLayout(self._line)
 
     def add(self, widget: QWidget) -> None:
@@ -189,11 +191,7 @@ class ReasoningWidget(RowWidget):
             meta += self.tr(" · {n} tokens").format(n=f"{part.tokens:,}")
         self._head.state.setText(meta)
         gist = "" if opened else " ".join(part.text[:400].split())
-        self._head.detail.setText(
-            QFontMetrics(theme.small_font).elidedText(
-                gist, Qt.TextElideMode.ElideRight, max(self.width() - 260, 80)
-            )
-        )
+        self._head.detail.setText(gist)
         self._head.setAccessibleName(f"{self._head.title.text()} {meta}")
         self._text.setVisible(opened)
         self._text.setFont(theme.body_font)
@@ -293,7 +291,7 @@ class RemarkWidget(RowWidget):
 
     def __init__(self, actions: ChatActions, parent: QWidget) -> None:
         super().__init__(actions, parent)
-        self._text = label("faint")
+        self._text = ElidedLabel("faint")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 2, 0, 2)
         column.addWidget(self._text)
@@ -301,10 +299,7 @@ class RemarkWidget(RowWidget):
     def bind(self, row: Row, theme: Theme, opened: bool) -> None:
         assert isinstance(row, RemarkRow)
         text = row.remark.text
-        shown = QFontMetrics(theme.small_font).elidedText(
-            " ".join(text[:1000].split()), Qt.TextElideMode.ElideRight, max(self.width() - 40, 80)
-        )
-        self._text.setText(shown)
+        self._text.setText(" ".join(text[:1000].split()))
         self._text.setToolTip(text[:2000])
         self._text.setAccessibleName(text[:1000])
 
@@ -369,10 +364,13 @@ class FooterWidget(RowWidget):
             self.tr("Answer again; this answer is kept"),
             "quiet",
         )
-        self._summary = label("faint")
+        self._summary = ElidedLabel("faint")
+        self._summary.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        foot = line(self._copy, self._again, self._summary, spacing=2)
+        foot.setStretch(2, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 8)
-        column.addLayout(line(self._copy, self._again, None, self._summary, spacing=2))
+        column.addLayout(foot)
         self._copy.clicked.connect(self._copy_answer)
         self._again.clicked.connect(self._regenerate)
 
@@ -381,11 +379,7 @@ class FooterWidget(RowWidget):
         self._row = row
         self._copy.setEnabled(bool(row.answer))
         self._summary.setToolTip(row.summary)
-        room = max(
-            self.width() - self._copy.sizeHint().width() - self._again.sizeHint().width(), 60
-        )
-        end = Qt.TextElideMode.ElideRight
-        self._summary.setText(self._summary.fontMetrics().elidedText(row.summary, end, room - 12))
+        self._summary.setText(row.summary)
 
     def height_at(self, width: int) -> int:
         return natural_height(self)

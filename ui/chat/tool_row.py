@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import time
 
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from app.state import ToolRun
@@ -100,11 +98,7 @@ class ToolWidget(RowWidget):
         set_label_role(self._head.state, role)
         self._head.setAccessibleName(f"{title} {state}")
         gist = "" if self._opened else _gist(arguments)
-        self._head.detail.setText(
-            QFontMetrics(theme.small_font).elidedText(
-                gist, Qt.TextElideMode.ElideRight, max(self.width() - 300, 80)
-            )
-        )
+        self._head.detail.setText(gist)
         self._arguments.setVisible(self._opened)
         self._approval.setVisible(self._asking)
         if run is not None and self._asking:

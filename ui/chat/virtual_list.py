@@ -10,9 +10,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 
-from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QWidget
+from PySide6.QtWidgets import QAbstractScrollArea, QApplication, QFrame, QWidget
 
 from ui.chat.row_base import RowWidget
 from ui.chat.rows import Row
@@ -49,6 +49,7 @@ class VirtualList(QAbstractScrollArea):
         self._spare: dict[str, list[RowWidget]] = {}
         self._follow = True
         self._busy = False
+        self._laid_out = 0
         self.verticalScrollBar().setSingleStep(24)
         self.verticalScrollBar().valueChanged.connect(self._scrolled)
 
@@ -105,9 +106,56 @@ class VirtualList(QAbstractScrollArea):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Another width, other heights."""
         anchor = self._anchor()
-        if event.oldSize().width() != event.size().width():
+        _, width = self._column()
+        if width != self._laid_out:
+            self._laid_out = width
             self._heights.clear()
         self._place(anchor)
+
+    def focusNextPrevChild(self, next: bool) -> bool:
+        """Tab goes through the rows as they stand, whatever the order their widgets were made in;
+        before the first and after the last it leaves the list.
+        """
+        stops = [self, *(w for row in self._in_order() for w in _stops(row))]
+        now = QApplication.focusWidget()
+        at = stops.index(now) if now in stops else -1
+        to = at + 1 if next else at - 1
+        if at >= 0 and 0 <= to < len(stops):
+            reason = Qt.FocusReason
+            stops[to].setFocus(reason.TabFocusReason if next else reason.BacktabFocusReason)
+            self._show_whole(stops[to])
+            return True
+        return self._leave(next)
+
+    def _in_order(self) -> list[RowWidget]:
+        live = sorted(self._live.items(), key=lambda item: self._index[item[0]])
+        return [widget for _, (_, _, widget) in live]
+
+    def _leave(self, next: bool) -> bool:
+        window, at = self.window(), self._beside(self, next)
+        while at is not None and at is not self:
+            if not self.isAncestorOf(at) and window.isAncestorOf(at) and _is_stop(at):
+                reason = Qt.FocusReason
+                at.setFocus(reason.TabFocusReason if next else reason.BacktabFocusReason)
+                return True
+            at = self._beside(at, next)
+        return False
+
+    @staticmethod
+    def _beside(widget: QWidget, next: bool) -> QWidget | None:
+        return widget.nextInFocusChain() if next else widget.previousInFocusChain()
+
+    def _show_whole(self, widget: QWidget) -> None:
+        """Scroll to what has the focus now, unless it is seen, or is the list itself."""
+        page = self.viewport().height()
+        if widget is self or widget.height() > page:
+            return
+        top = widget.mapTo(self.viewport(), QPoint()).y()
+        bar = self.verticalScrollBar()
+        if top < 0:
+            bar.setValue(bar.value() + top - _MARGIN)
+        elif top + widget.height() > page:
+            bar.setValue(bar.value() + top + widget.height() - page + _MARGIN)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Scroll by keyboard."""
@@ -131,10 +179,6 @@ class VirtualList(QAbstractScrollArea):
     def scrollContentsBy(self, dx: int, dy: int) -> None:
         """Row widgets are moved by `_place`, not by blitting."""
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Keyboard focus moving to a row brings it into view."""
-        return super().eventFilter(watched, event)
-
     def _scrolled(self) -> None:
         if self._busy:
             return
@@ -145,8 +189,9 @@ class VirtualList(QAbstractScrollArea):
     # -- placing
 
     def _column(self) -> tuple[int, int]:
-        width = min(self.viewport().width() - 2 * _MARGIN, _MAX_COLUMN)
-        return max((self.viewport().width() - width) // 2, 0), max(width, 120)
+        # Of the whole width: the scroll bar comes and goes within the margin, and moves nothing.
+        width = min(self.width() - 2 * _MARGIN, _MAX_COLUMN)
+        return max((self.width() - width) // 2, 0), max(width, 120)
 
     def _anchor(self) -> tuple[str, int] | None:
         """The first visible row and where its top is in the view; None when following."""
@@ -227,6 +272,8 @@ class VirtualList(QAbstractScrollArea):
 
     def _recycle(self, key: str) -> None:
         kind, _, widget = self._live.pop(key)
+        if widget.isAncestorOf(QApplication.focusWidget() or self):
+            self.setFocus()  # or Qt gives it to another row
         widget.hide()
         self._spare.setdefault(kind, []).append(widget)
 
@@ -234,3 +281,13 @@ class VirtualList(QAbstractScrollArea):
         if follow != self._follow:
             self._follow = follow
             self.tail_changed.emit(follow)
+
+
+def _stops(row: QWidget) -> list[QWidget]:
+    """What of a row Tab stops at, in the order of its layout."""
+    return [widget for widget in row.findChildren(QWidget) if _is_stop(widget)]
+
+
+def _is_stop(widget: QWidget) -> bool:
+    tab = Qt.FocusPolicy.TabFocus
+    return widget.isVisible() and widget.isEnabled() and bool(widget.focusPolicy() & tab)

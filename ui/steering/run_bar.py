@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QVBoxLayout, QWidget
 from app import events as ev
 from app.state import ConversationState
 from ui.chat.message_rows import HeaderButton
-from ui.chat.row_base import Card, button, label, line
+from ui.chat.row_base import Card, ElidedLabel, button, label, line
 from ui.chat.text_widgets import PlainText
 from ui.steering.status import Held, Status, address, plan_gist, plan_text
 from ui.theme import Theme, current
@@ -95,7 +95,7 @@ class RunBar(QWidget):
     def _make_held(self) -> Card:
         card = Card("note")
         card.setObjectName("heldCard")
-        self._where = label()
+        self._where = ElidedLabel()
         self._where.setObjectName("heldWhere")
         self._edit = button(self.tr("Edit call…"), "editHeld", "")
         self._edit.clicked.connect(self._edit_held)
@@ -153,9 +153,7 @@ class RunBar(QWidget):
         opened = status.running if self._plan_open is None else self._plan_open
         self._plan_head.show_open(opened)
         gist = plan_gist(status.plan)
-        end = Qt.TextElideMode.ElideRight
-        room = max(self.width() - 110, 80)
-        self._plan_head.detail.setText(self.fontMetrics().elidedText(gist, end, room))
+        self._plan_head.detail.setText(gist)
         self._plan_head.setAccessibleName(self.tr("Plan: {gist}").format(gist=gist))
         self._plan_text.setVisible(opened)
         self._plan_text.show_text(plan_text(status.plan))
@@ -210,13 +208,10 @@ class RunBar(QWidget):
         tip = self.tr("Change it before the model goes on")
         self._edit.setToolTip(tip)
         self._edit.setAccessibleName(tip)
-        taken = sum(w.sizeHint().width() + 6 for w in self._buttons if w.isVisibleTo(self._held))
-        end = Qt.TextElideMode.ElideRight
         narrow = self.width() < _NARROW
         kinds = QBoxLayout.Direction
         self._held_line.setDirection(kinds.TopToBottom if narrow else kinds.LeftToRight)
-        room = max(self.width() - (0 if narrow else taken) - 40, 60)
-        self._where.setText(self._where.fontMetrics().elidedText(words, end, room))
+        self._where.setText(words)
         self._where.setToolTip(words)
 
     def _show_away(self, away: bool) -> None:
