@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QObject, Qt
+from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 
@@ -20,6 +20,8 @@ class Docks(QObject):
         super().__init__(window)
         self._window, self._gives_way = window, gives_way
         self._docks: list[QDockWidget] = []
+        self._gave_way = False
+        window.installEventFilter(self)
 
     def add(self, name: str, title: str, content: QWidget) -> QDockWidget:
         """A further tab, hidden at first."""
@@ -30,6 +32,7 @@ class Docks(QObject):
         if self._docks:
             self._window.tabifyDockWidget(self._docks[-1], dock)
         dock.hide()
+        dock.visibilityChanged.connect(lambda _: self._make_room())
         self._docks.append(dock)
         return dock
 
@@ -39,17 +42,33 @@ class Docks(QObject):
 
     def show(self, dock: QDockWidget) -> None:
         """In front of the others."""
-        if dock.isHidden() and self._window.width() < _NARROW:
-            self._gives_way.hide()
         dock.show()
         dock.raise_()
 
     def toggle(self, dock: QDockWidget) -> None:
-        """Show it, or hide it."""
-        if dock.isHidden():
+        """Show it in front, or hide it where it is there."""
+        behind = dock.visibleRegion().isEmpty() and not self._window.visibleRegion().isEmpty()
+        if dock.isHidden() or behind:
             self.show(dock)
         else:
             dock.hide()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """The window became narrower."""
+        if event.type() == QEvent.Type.Resize and watched is self._window:
+            self._make_room()
+        return super().eventFilter(watched, event)
+
+    def _make_room(self) -> None:
+        """What gives way comes back when there is room again."""
+        docked = any(not dock.isHidden() and not dock.isFloating() for dock in self._docks)
+        narrow = docked and self._window.width() < _NARROW
+        if narrow and not self._gives_way.isHidden():
+            self._gives_way.hide()
+            self._gave_way = True
+        elif not narrow and self._gave_way:
+            self._gave_way = False
+            self._gives_way.show()
 
     def follow(self, dock: QDockWidget, action: QAction, shown: Callable[[], object]) -> None:
         """Keep an action's mark true; ``shown`` is called whenever it comes or goes."""

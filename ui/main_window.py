@@ -86,7 +86,7 @@ class MainWindow(QMainWindow):
         themes.changed.connect(self._set_theme)
         self._set_theme(current())
         restore_layout(self, self._core.settings.window)
-        self._actions["showSidebar"].setChecked(True)
+        self.sidebar.shown.connect(self._actions["showSidebar"].setChecked)
         self._show_state(ConversationState())
         self.preferences.tell_endpoint()
         self.troubles.show_notices(self._core.notices)
@@ -127,7 +127,7 @@ class MainWindow(QMainWindow):
             "regenerateLast": self._regenerate_last,
             "restartEngine": self._restart_engine,
             "approvals": self._approvals.open_dialog,
-            "showSidebar": lambda: self.sidebar.setVisible(not self.sidebar.isVisible()),
+            "showSidebar": lambda: self.sidebar.setVisible(self.sidebar.isHidden()),
             "focusComposer": self.composer.editor.setFocus,
             "jumpLatest": self.chat.jump_to_latest,
         }

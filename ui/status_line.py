@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QProgressBar, QStatusBar, QWidget
 
 from app.engines.view import EngineView
 from app.state import ConversationState, ModelCall
+from ui import words
 from ui.chat.row_base import label, set_label_role
 from ui.engine_panel.panel import PHASES
 
@@ -91,7 +92,11 @@ class StatusLine(QStatusBar):
             self._timer.start() if state.running else self._timer.stop()
 
     def _last_call(self) -> ModelCall | None:
+        """Of a turn in lanes, the call of theirs that takes most of the context."""
         for turn in reversed(self._state.path()):
+            called = [c for lane in turn.lanes for s in lane.steps[-1:] if (c := s.call)]
+            if called and not turn.steps:
+                return max(called, key=lambda call: call.usage.total_tokens or call.prompt_tokens)
             for step in reversed(turn.steps):
                 if step.call is not None and (step.call.prompt_tokens or step.call.ended):
                     return step.call
@@ -109,7 +114,7 @@ class StatusLine(QStatusBar):
         speed = call.timings.decode_tokens_per_s
         if not call.ended and self._view.status is not None:
             speed = self._view.status.decode_tokens_per_s
-        return self.tr("{n:.0f} tokens/s").format(n=speed) if speed else ""
+        return words.speed(speed) if speed else ""
 
     def _show_context(self) -> None:
         call, status = self._last_call(), self._view.status
@@ -131,5 +136,6 @@ class StatusLine(QStatusBar):
             self._elapsed.setText("")
             return
         seconds = int(max(time.time() - path[-1].began, 0))
-        minutes, seconds = divmod(seconds, 60)
-        self._elapsed.setText(f"{minutes}:{seconds:02d}")
+        hours, minutes, seconds = seconds // 3600, seconds // 60 % 60, seconds % 60
+        clock = f"{minutes}:{seconds:02d}"
+        self._elapsed.setText(f"{hours}:{clock:0>5}" if hours else clock)

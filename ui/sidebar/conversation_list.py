@@ -15,7 +15,7 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
-from PySide6.QtGui import QColor, QPainter
+from PySide6.QtGui import QColor, QHideEvent, QPainter, QShowEvent
 from PySide6.QtWidgets import (
     QLineEdit,
     QListView,
@@ -128,8 +128,11 @@ class SummaryDelegate(QStyledItemDelegate):
 
 
 class ConversationList(QWidget):
-    """Signals: ``chosen(id)``, ``created``, ``renamed(id, title)``."""
+    """Signals: ``chosen(id)``, ``created``, ``renamed(id, title)``; ``shown(bool)``: it came, or
+    is hidden.
+    """
 
+    shown = Signal(bool)
     chosen = Signal(str)
     created = Signal()
     renamed = Signal(str, str)
@@ -167,6 +170,16 @@ class ConversationList(QWidget):
         column.addWidget(self._view)
         self.setMinimumWidth(180)
         self._quiet = False
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """It came, or the window did."""
+        super().showEvent(event)
+        self.shown.emit(True)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """It is hidden, or the whole window is."""
+        super().hideEvent(event)
+        self.shown.emit(not self.isHidden())
 
     def set_summaries(self, summaries: tuple[ConversationSummary, ...], selected: str) -> None:
         """Show the list with one of them selected; tells nobody."""
