@@ -138,7 +138,6 @@ def test_the_context_map_of_each_lane(qtbot: QtBot, stage: MakeStage) -> None:
     # A lane that is looked at elsewhere is the one shown here, and what was chosen stays.
     qtbot.mouseClick(s.cards()[2], Qt.MouseButton.LeftButton)
     s.press("showContext")
-    s.press("showContext")
     qtbot.waitUntil(shows("reasoning", "Lane 3 thinks.", "Lane 3 ends."))
     gate.set()
     qtbot.waitUntil(lambda: not s.bridge.state.running)
@@ -153,7 +152,6 @@ def test_the_context_map_of_each_lane(qtbot: QtBot, stage: MakeStage) -> None:
     s.window.trace.reveal(s.turn.lanes[3].id)
     s.window.trace.tree.setFocus()
     qtbot.keyClick(s.window.trace.tree, Qt.Key.Key_Down)
-    s.press("showContext")
     s.press("showContext")
     qtbot.waitUntil(lambda: box.currentText() == "the conversation")
     qtbot.waitUntil(shows("replies", "It is **12**, for sure."))

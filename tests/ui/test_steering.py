@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import pytest
 from PySide6.QtCore import Qt
@@ -18,6 +20,7 @@ from app.backends.scripted import Reply
 from tests.ui.stage import MakeStage, Stage
 from ui.chat.message_rows import HeaderButton
 from ui.chat.text_widgets import PlainText
+from ui.context.bar import words_of
 from ui.steering.dialogs import EditDialog, RerunDialog
 from ui.steering.run_bar import Chip
 
@@ -383,3 +386,47 @@ def test_the_context_map_is_drawn_and_leads_to_its_steps(qtbot: QtBot, stage: Ma
     qtbot.mouseClick(bar, Qt.MouseButton.LeftButton, pos=place)
     qtbot.waitUntil(s.window.trace.isVisible)
     assert s.window.trace.chosen()[1] == s.turn.steps[-1]
+    # By keyboard: from its end one stretch back is the last call's result.
+    s.press("showContext")
+    bar.setFocus()
+    qtbot.waitUntil(bar.hasFocus)
+    for key in (Qt.Key.Key_End, Qt.Key.Key_Left, Qt.Key.Key_Left):
+        qtbot.keyClick(bar, key)
+    (*_, result, _, _) = view._map.slices
+    assert bar.accessibleDescription() == words_of(result)
+    with qtbot.waitSignal(view.selected) as picked:
+        qtbot.keyClick(bar, Qt.Key.Key_Return)
+    assert picked.args == [result.key]
+
+
+def test_only_the_newest_step_of_a_long_run_stands_open(qtbot: QtBot, stage: MakeStage) -> None:
+    gates = [threading.Event() for _ in range(3)]
+
+    async def wait(gate: threading.Event) -> None:
+        while not gate.is_set():
+            await asyncio.sleep(0.005)
+
+    def model(request: ModelRequest) -> Reply:
+        done = sum(m.role == "tool" for m in request.messages)
+        reply = sums(request)
+        return reply if done == 3 else replace(reply, pause=partial(wait, gates[done]))
+
+    s = stage(model)
+    tree, model_ = s.window.trace.tree, s.window.trace._model
+
+    def opened() -> list[str]:
+        turn = model_.index(0, 0)
+        steps = [model_.index(row, 0, turn) for row in range(model_.rowCount(turn))]
+        return [str(one.data()).split(":")[0] for one in steps if tree.isExpanded(one)]
+
+    s.ask("Count.")
+    for n, gate in enumerate(gates, 1):
+        qtbot.waitUntil(lambda n=n: opened() == [f"Step {n}"])
+        gate.set()
+    qtbot.waitUntil(lambda: opened() == ["Step 4"])
+    qtbot.waitUntil(ended(s))
+    # What a person opened stays open.
+    tree.expand(model_.index(0, 0, model_.index(0, 0)))
+    s.ask("Again.")
+    qtbot.waitUntil(lambda: len(s.bridge.state.path()) == 2 and not s.bridge.state.running)
+    assert opened()[0] == "Step 1"

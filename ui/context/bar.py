@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPolygonF
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import (
+    QColor,
+    QFocusEvent,
+    QHelpEvent,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPolygonF,
+)
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from app.agent.context_map import ContextMap, Slice, SliceKind
@@ -43,7 +53,10 @@ def colour_of(kind: SliceKind) -> QColor:
 
 
 class ContextBar(QWidget):
-    """Signals: ``picked(key)``."""
+    """Left and Right go from one stretch to the next, Enter picks one.
+
+    Signals: ``picked(key)``.
+    """
 
     picked = Signal(str)
 
@@ -53,12 +66,16 @@ class ContextBar(QWidget):
         self.setAccessibleName(self.tr("What fills the context"))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._map = ContextMap()
         self._ends: list[int] = []
+        self._at = 0
+        """The stretch that the keyboard is at."""
 
     def set_map(self, found: ContextMap) -> None:
         """Show another."""
         self._map = found
+        self._at = max(min(self._at, len(found.slices) - 1), 0)
         self._ends = list(accumulate(one.tokens for one in found.slices))
         self.update()
 
@@ -93,11 +110,22 @@ class ContextBar(QWidget):
         painter.setPen(QColor(theme.border))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRect(QRectF(0.5, 0.5, self.width() - 1, _HEIGHT - 1))
+        if self.hasFocus() and self._ends:
+            left, right = self._stretch(self._at)
+            painter.setPen(QPen(QColor(theme.text), 2))
+            painter.drawRect(QRectF(left, 1, max(right - left, 3), _HEIGHT - 2))
         if self._map.cached:
             done = min(self._map.cached * scale, self.width())
             painter.fillRect(QRectF(0, _HEIGHT + 2, done, 2), QColor(theme.good))
 
+    def _stretch(self, index: int) -> tuple[float, float]:
+        """Where it begins and ends, in pixels."""
+        scale = self.width() / self._whole
+        ends = [0, *self._ends]
+        return ends[index] * scale, ends[index + 1] * scale
+
     def _draw_next(self, painter: QPainter, x: float) -> None:
+        x = min(max(x, 4), self.width() - 4)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setBrush(QColor(current().warn))
         painter.setPen(Qt.PenStyle.NoPen)
@@ -113,6 +141,44 @@ class ContextBar(QWidget):
             QToolTip.showText(event.globalPos(), words_of(found) if found else "", self)
             return True
         return super().event(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Go on, or show its step."""
+        keys, last = Qt.Key, len(self._map.slices) - 1
+        moves = {
+            keys.Key_Left: self._at - 1,
+            keys.Key_Right: self._at + 1,
+            keys.Key_Home: 0,
+            keys.Key_End: last,
+        }
+        key = keys(event.key())
+        if last >= 0 and key in moves:
+            self._at = max(min(moves[key], last), 0)
+            self._tell()
+        elif last >= 0 and key in (keys.Key_Return, keys.Key_Enter, keys.Key_Space):
+            self.picked.emit(self._map.slices[self._at].key)
+        else:
+            super().keyPressEvent(event)
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Say where the keyboard is."""
+        super().focusInEvent(event)
+        if self._map.slices:
+            self._tell()
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        """It is elsewhere."""
+        super().focusOutEvent(event)
+        QToolTip.hideText()
+        self.update()
+
+    def _tell(self) -> None:
+        words = words_of(self._map.slices[self._at])
+        self.setAccessibleDescription(words)
+        begin, end = self._stretch(self._at)
+        place = QPoint(round((begin + end) / 2), _HEIGHT)
+        QToolTip.showText(self.mapToGlobal(place), words, self)
+        self.update()
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """Show its step."""

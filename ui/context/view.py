@@ -186,6 +186,8 @@ class ContextView(QWidget):
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(2, QHeaderView.ResizeMode.ResizeToContents)
         header.setStretchLastSection(False)
+        # Enter does what a click does.
+        made.itemActivated.connect(lambda item: self.selected.emit(item.data(0, _SPAN)))
         made.itemClicked.connect(lambda item: self.selected.emit(item.data(0, _SPAN)))
         return made
 

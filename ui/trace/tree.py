@@ -66,6 +66,10 @@ class TraceModel(QAbstractItemModel):
                 return self._index(item)
         return QModelIndex()
 
+    def is_step(self, index: Index) -> bool:
+        """Whether a line stands for a step."""
+        return self._item(index).node.kind == "step"
+
     # -- QAbstractItemModel
 
     def index(self, row: int, column: int, parent: Index | None = None) -> QModelIndex:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QModelIndex, QPoint, Qt, QTimer, Signal
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPoint, Qt, QTimer, Signal
 from PySide6.QtWidgets import (
     QHeaderView,
     QLayout,
@@ -40,6 +40,8 @@ class TraceView(QWidget):
         self._model = TraceModel()
         self._quiet = False
         self._follow = True
+        self._opened = QPersistentModelIndex()
+        """The step that was opened as it began, and is closed when the next one begins."""
         self.tree = QTreeView()
         self.tree.setObjectName("traceTree")
         self.tree.setAccessibleName(self.tr("Steps"))
@@ -52,7 +54,7 @@ class TraceView(QWidget):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         for column in (1, 2):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
-            header.resizeSection(column, 72)
+            header.resizeSection(column, 84 if column == 1 else 68)
         self.tree.selectionModel().currentChanged.connect(self._picked)
         self.tree.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.tree.customContextMenuRequested.connect(self._ask_menu)
@@ -93,6 +95,7 @@ class TraceView(QWidget):
             self._open_last()
         else:
             self._model.set_nodes(self._source.nodes(state))
+        self._open_newest()
         self._stack.setCurrentIndex(1 if state.turns else 0)
         if state.running != self._timer.isActive():
             self._timer.start() if state.running else self._timer.stop()
@@ -168,8 +171,21 @@ class TraceView(QWidget):
             self.tree.expand(last)
 
     def _inserted(self, parent: QModelIndex, first: int, last: int) -> None:
-        if parent.isValid():
+        """Turns open by themselves; lanes stay a line each."""
+        if parent.isValid() and not parent.parent().isValid():
             self.tree.expand(parent)
+
+    def _open_newest(self) -> None:
+        """The newest step, in the place of the one before."""
+        step = self._latest()
+        if step == self._opened or not self._model.is_step(step):
+            return
+        if not self._model.rowCount(step):
+            return
+        if self._follow and self._opened.isValid():
+            self.tree.collapse(self._opened)
+        self._opened = QPersistentModelIndex(step)
+        self.tree.expand(step)
 
     def _turn_to_page(self, key: str) -> None:
         turn, step, run = self.about(key)
