@@ -14,7 +14,7 @@ import msgspec
 from app.backends.base import Prices
 from app.errors import BudgetSpent
 from app.events import Budget, Effort, Limit, RunSettings
-from app.state import ModelCall, Turn
+from app.state import ModelCall, Step, Turn
 from engine.protocol import Usage
 
 PRESETS: dict[Effort, Budget] = {
@@ -91,7 +91,7 @@ def used_before(turn: Turn, prices: Prices) -> Used:
     used = Used()
     for step in turn.steps[turn.counted_from :]:
         used.steps += step.purpose == "act"
-        tools = sum(tool.seconds for tool in step.tools)
+        tools = _in_tools(step)
         used.tool_seconds += tools
         used.seconds += tools
     for call in _calls(turn):
@@ -109,6 +109,15 @@ def used_by_lanes(turn: Turn, prices: Prices) -> Used:
         for call in _calls(lane):
             _add(used, call.usage, prices)
     return used
+
+
+def _in_tools(step: Step) -> float:
+    """Seconds in which at least one of its tools ran."""
+    found, until = 0.0, 0.0
+    for begin, end in sorted((t.started, t.started + t.seconds) for t in step.tools if t.started):
+        found += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return found
 
 
 def _calls(turn: Turn) -> Iterator[ModelCall]:

@@ -20,7 +20,7 @@ from app.errors import BackendError, BudgetSpent
 from app.events import Budget
 from app.state import Turn
 from engine.protocol import CompletionTokensDetails, PromptTokensDetails, Usage
-from tests.unit.app.agent.bench import DONE, ECHO, RUN, Bench, assert_recorded
+from tests.unit.app.agent.bench import DONE, ECHO, RUN, Bench, Toy, assert_recorded
 
 Make = Callable[..., Bench]
 
@@ -345,6 +345,19 @@ async def test_a_run_that_goes_on_remembers_every_attempt(bench: Make) -> None:
     assert before.tokens == 9 + 3 + 5 + 2
     b.tools.gate.set()
     await b.ended(id)
+
+
+async def test_tools_side_by_side_count_once_after_a_restart_too(bench: Make) -> None:
+    async def nap(x: str, output: Callable[[str], None]) -> str:
+        await asyncio.sleep(0.2)
+        return x
+
+    calls = tuple(("echo", f'{{"x": "{n}"}}') for n in range(4))
+    b = bench(Reply(calls=calls), DONE)
+    b.tools._toys["echo"] = Toy("echo", nap)
+    turn = await b.ask()
+    each = sum(tool.seconds for tool in turn.steps[0].tools)
+    assert 0.2 <= budget.used_before(turn, Prices()).tool_seconds < each / 2
 
 
 async def test_a_reply_that_was_never_acted_on_counts_after_a_restart(bench: Make) -> None:
