@@ -101,6 +101,22 @@ def _any(document: Document, schema: Schema, within: object, depth: int) -> list
     return [{"allOf": [contrary(document, one, within, depth) for one in schema["anyOf"]]}]
 
 
+def _bound(
+    keyword: str, of: str, opposite: str, step: int = 0
+) -> Callable[[Document, Schema, object, int], list[Schema]]:
+    """On the other side of a bound; ``step``: of what is counted in whole numbers."""
+
+    def say(document: Document, schema: Schema, within: object, depth: int) -> list[Schema]:
+        bound = schema[keyword]
+        if isinstance(bound, bool) or not isinstance(bound, int if step else int | float):
+            raise NotSayable  # drafts before the sixth bend the other bound with a boolean
+        if step and bound + step < 0:
+            return []  # nothing is shorter than nothing
+        return [{"type": of, opposite: bound + step}]
+
+    return say
+
+
 _SAYABLE: dict[str, Callable[[Document, Schema, object, int], list[Schema]]] = {
     "type": _type,
     "required": _required,
@@ -110,4 +126,14 @@ _SAYABLE: dict[str, Callable[[Document, Schema, object, int], list[Schema]]] = {
     "not": _not,
     "allOf": _all,
     "anyOf": _any,
+    "minimum": _bound("minimum", "number", "exclusiveMaximum"),
+    "maximum": _bound("maximum", "number", "exclusiveMinimum"),
+    "exclusiveMinimum": _bound("exclusiveMinimum", "number", "maximum"),
+    "exclusiveMaximum": _bound("exclusiveMaximum", "number", "minimum"),
+    "minLength": _bound("minLength", "string", "maxLength", -1),
+    "maxLength": _bound("maxLength", "string", "minLength", 1),
+    "minItems": _bound("minItems", "array", "maxItems", -1),
+    "maxItems": _bound("maxItems", "array", "minItems", 1),
+    "minProperties": _bound("minProperties", "object", "maxProperties", -1),
+    "maxProperties": _bound("maxProperties", "object", "minProperties", 1),
 }

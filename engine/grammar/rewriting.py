@@ -14,6 +14,7 @@ from typing import Any
 from engine.grammar.disjoint import disjoint, types
 from engine.grammar.negation import SILENT, NotSayable, any_of, contrary
 from engine.grammar.pointers import Document, Schema
+from engine.grammar.properties import counts, names
 
 FORMATS = frozenset(
     {"date-time", "date", "time", "duration", "email", "idn-email", "hostname", "idn-hostname",
@@ -124,7 +125,7 @@ def _bare_reference(document: Document, made: dict[str, Any]) -> None:
 
 def _say_otherwise(document: Document, made: dict[str, Any]) -> None:
     besides: list[Schema] = []
-    for say in (_choices, _contraries, _conditions, _dependencies):
+    for say in (_choices, _contraries, _conditions, _dependencies, names, counts):
         besides += say(document, made)
     listed = made.get("allOf", [])
     if besides and isinstance(listed, list):
@@ -140,9 +141,10 @@ def _choices(document: Document, made: dict[str, Any]) -> Iterator[Schema]:
     apart: list[list[Schema]] = [[] for _ in choices]
     try:
         for (i, one), (k, other) in itertools.combinations(enumerate(choices), 2):
-            if not disjoint(document, {"allOf": [around, one]}, {"allOf": [around, other]}):
-                apart[i].append(contrary(document, other, around))
-                apart[k].append(contrary(document, one, around))
+            mine, theirs = {"allOf": [around, one]}, {"allOf": [around, other]}
+            if not disjoint(document, mine, theirs):
+                apart[i].append(contrary(document, other, mine))
+                apart[k].append(contrary(document, one, theirs))
     except NotSayable:
         return
     del made["oneOf"]

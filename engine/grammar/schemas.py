@@ -89,7 +89,7 @@ class Schemas:
 
     def _compile(self, plain: Schema, fewer: Schema, strict: bool, of: str) -> Compiled:
         matcher = self._matcher(fewer, lenient=False)
-        trouble = matcher.get_error() or _silent(plain)
+        trouble = matcher.get_error() or _silent(fewer)
         if not trouble:
             return Compiled(matcher)
         if strict:

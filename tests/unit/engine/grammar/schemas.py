@@ -100,5 +100,52 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "dependentRequired": {"card": ["address"]},
         "dependentSchemas": {"note": {"required": ["card"]}},
     },
+    "two of three": {
+        **object_of(0, a=SHORT, b={"type": "integer"}, c={"type": "boolean"}),
+        "minProperties": 2,
+    },
+    "two more at most": {
+        **object_of(1, a=SHORT, b={"type": "integer"}, c={"type": "boolean"}, d={"type": "null"}),
+        "maxProperties": 3,
+    },
+    "any at all": {
+        "type": "object",
+        "properties": {"a": SHORT, "b": {"type": "integer"}},
+        "additionalProperties": {"type": "boolean"},
+        "minProperties": 1,
+    },
+    "one at most": {
+        "type": "object",
+        "properties": {"a": SHORT, "b": {"type": "integer"}},
+        "additionalProperties": {"type": "boolean"},
+        "maxProperties": 1,
+    },
+    "bounds that exclude": object_of(
+        n={"type": "number", "oneOf": [{"minimum": 3}, {"exclusiveMaximum": 5, "minimum": -1}]},
+        s={"type": "string", "maxLength": 5, "not": {"minLength": 1, "maxLength": 3}},
+    ),
+    "one_of by a value that may be missing": {
+        **object_of(0, kind={"type": "string"}, n={"type": "integer"}),
+        "oneOf": [
+            {"properties": {"kind": {"enum": ["a"]}}, "required": ["n"]},
+            {"properties": {"kind": {"enum": ["b", "c"]}}},
+        ],
+    },
+    "names listed": {
+        "$defs": {"axis": {"enum": ["x", "y"]}},
+        **object_of(
+            at={
+                "propertyNames": {"$ref": "#/$defs/axis"},
+                "type": "object",
+                "additionalProperties": {"type": "integer"},
+            }
+        ),
+    },
+    "names alike": {
+        "type": "object",
+        "propertyNames": {"pattern": "^[A-Z]{2,5}$"},
+        "patternProperties": {".*": {"type": "boolean"}},
+        "additionalProperties": False,
+    },
     "unknown format": object_of(a={"type": "string", "format": "phone", "maxLength": 8}),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -38,6 +39,12 @@ def _schema(draw: random.Random, depth: int) -> Any:
         "$ref": "#/$defs/x",
         "dependentRequired": {name: draw.sample("abc", 2) for name in names},
         "dependentSchemas": named,
+        "minProperties": draw.randint(0, 2),
+        "maxProperties": draw.randint(0, 2),
+        "minLength": draw.randint(0, 2),
+        "maximum": draw.choice([0, 1.5]),
+        "exclusiveMinimum": draw.choice([0, 1]),
+        "maxItems": draw.randint(0, 1),
         **dict.fromkeys(("anyOf", "oneOf", "allOf"), inner),
         **{
             keyword: draw.choice(inner)
@@ -69,6 +76,60 @@ def test_the_same_is_valid(part: int) -> None:
     assert changed > _TRIES / 3
 
 
+@pytest.mark.parametrize("part", range(4))
+def test_as_many_properties_are_valid(part: int) -> None:
+    """Of every set of names, also of others than those that are listed."""
+    said = 0
+    for seed in range(part * _TRIES, (part + 1) * _TRIES):
+        draw = random.Random(seed)
+        schema = {
+            "properties": {n: draw.choice([{}, {}, True, False]) for n in draw.sample("abcd", 3)},
+            "required": draw.sample("abcdx", draw.choice([0, 0, 1, 2])),
+            "additionalProperties": draw.choice([False, False, {}]),
+            "patternProperties": draw.choice([{}, {}, {"^x": {}}]),
+        } | {k: draw.randint(0, 4) for k in draw.sample(["minProperties", "maxProperties"], 1)}
+        fewer = in_fewer_keywords(schema)
+        said += fewer != schema
+        before, after = Draft202012Validator(schema), Draft202012Validator(fewer)
+        for count in range(6):
+            for names in itertools.combinations("abcdxy", count):
+                instance = dict.fromkeys(names, 0)
+                assert before.is_valid(instance) == after.is_valid(instance), (seed, names, fewer)
+        assert after.is_valid([])
+    assert said > _TRIES / 2
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_properties_of_the_same_names_are_valid(part: int) -> None:
+    said = 0
+    for seed in range(part * _TRIES, (part + 1) * _TRIES):
+        draw = random.Random(seed)
+        values = [{}, False, {"type": "number"}, {"const": "b"}]
+        asked = [{"type": "string"}, {"enum": ["a", "x", 1]}, {"pattern": "^[ab]"}, {"const": "x"},
+                 {"maxLength": 1}, {"type": "number"}, {"$ref": "#/$defs/name"}, False]  # fmt: skip
+        schema = {
+            "propertyNames": draw.choice(asked),
+            "additionalProperties": draw.choice(values),
+            "$defs": {"name": {"description": "A name.", "pattern": "x"}},
+        }
+        more = {
+            "patternProperties": {draw.choice([".*", "a"]): draw.choice(values)},
+            "properties": draw.choice([{}, {"x": {}}]),
+            "maxProperties": 1,
+            "required": ["a"],
+            "type": "object",
+        }
+        schema |= {key: more[key] for key in draw.sample(list(more), draw.randint(0, 2))}
+        fewer = in_fewer_keywords(schema)
+        said += "propertyNames" not in fewer
+        before, after = Draft202012Validator(schema), Draft202012Validator(fewer)
+        for count in range(4):
+            for names in itertools.combinations(("a", "x", "ab", "bx", ""), count):
+                instance = {name: draw.choice([1, "b"]) for name in names}
+                assert before.is_valid(instance) == after.is_valid(instance), (seed, names, fewer)
+    assert said > _TRIES / 4
+
+
 def test_what_is_apart_is_never_valid_together() -> None:
     names = {"$defs": {"x": {"type": "object"}}}
     apart = 0
@@ -85,10 +146,20 @@ def test_what_is_apart_is_never_valid_together() -> None:
 @pytest.mark.parametrize(
     "kind",
     ["one_of by reference", "one_of that overlap", "not", "not that value", "condition",
-     "dependencies", "unknown format"],
+     "dependencies", "unknown format", "two of three", "two more at most", "bounds that exclude",
+     "one_of by a value that may be missing", "names listed", "names alike"],
 )  # fmt: skip
 def test_the_librarys_gaps_are_gone(kind: str) -> None:
-    gaps = ("oneOf", '"not"', '"if"', "dependent", "phone")
+    gaps = (
+        "oneOf",
+        '"not"',
+        '"if"',
+        "dependent",
+        "phone",
+        "minProperties",
+        "maxProperties",
+        "propertyNames",
+    )
     text = repr(in_fewer_keywords(SCHEMAS[kind])).replace("'", '"')
     assert not any(gap in text for gap in gaps)
 

@@ -38,7 +38,7 @@ ODD: dict[str, tuple[dict[str, Any], str]] = {
     "condition": (
         {
             **object_of(0, a={}),
-            "if": {"properties": {"a": {"minimum": 3}}},
+            "if": {"properties": {"a": {"multipleOf": 3}}},
             "then": {"required": ["a"]},
         },
         "if",
