@@ -11,6 +11,8 @@ from PySide6.QtWidgets import QDockWidget, QMainWindow, QWidget
 _WIDTH = 460
 _NARROW = 940
 """Width of the window from which there is room for the list, the chat and a panel."""
+_LEAST, _LEAST_DOCKED = 560, 700
+"""The least width of the window: for the chat alone, and for it and a panel."""
 
 
 class Docks(QObject):
@@ -62,6 +64,7 @@ class Docks(QObject):
     def _make_room(self) -> None:
         """What gives way comes back when there is room again."""
         docked = any(not dock.isHidden() and not dock.isFloating() for dock in self._docks)
+        self._window.setMinimumWidth(_LEAST_DOCKED if docked else _LEAST)
         narrow = docked and self._window.width() < _NARROW
         if narrow and not self._gives_way.isHidden():
             self._gives_way.hide()

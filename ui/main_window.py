@@ -101,7 +101,7 @@ class MainWindow(QMainWindow):
         self.panels.dock(self.sidebar)
         self.resize(1280, 820)
         self.panels.settle()
-        self.setMinimumSize(560, 420)
+        self.setMinimumHeight(420)
 
     def _fill_menus(self) -> None:
         bar = self.menuBar()

@@ -208,11 +208,13 @@ QPushButton[role="primary"]:disabled {{ background: {t.raised}; color: {t.faint}
   border: 1px solid {t.border}; }}
 QPushButton[role="danger"] {{ color: {t.bad}; }}
 QPushButton[role="danger"]:disabled {{ color: {t.faint}; }}
-QPushButton[role="quiet"], QToolButton[role="quiet"] {{
+QPushButton[role="quiet"], QPushButton[role="close"], QToolButton[role="quiet"] {{
   background: transparent; border: 1px solid transparent; color: {t.muted}; padding: 2px 8px; }}
-QPushButton[role="quiet"]:hover, QToolButton[role="quiet"]:hover {{
+QPushButton[role="close"] {{ padding: 0; }}
+QPushButton[role="quiet"]:hover, QPushButton[role="close"]:hover, QToolButton[role="quiet"]:hover {{
   background: {t.selection}; color: {t.text}; }}
-QPushButton[role="quiet"]:focus, QToolButton[role="quiet"]:focus {{ border: 1px solid {t.accent}; }}
+QPushButton[role="quiet"]:focus, QPushButton[role="close"]:focus, QToolButton[role="quiet"]:focus {{
+  border: 1px solid {t.accent}; }}
 QToolButton::menu-indicator {{ image: none; width: 0; }}
 QToolButton[popupMode="1"] {{ padding-right: 18px; }}
 QToolButton::menu-button {{ border: 0; background: transparent; width: 18px; }}

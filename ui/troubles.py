@@ -10,6 +10,7 @@ from app.engines.view import EngineView
 from app.errors import SelenographError
 from app.notices import Notice
 from ui.widgets.banner import Banner, BannerColumn
+from ui.words import sentence
 
 
 class Troubles(QObject):
@@ -29,20 +30,23 @@ class Troubles(QObject):
         known = isinstance(error, SelenographError)
         message = error.message if isinstance(error, SelenographError) else repr(error)
         hint = error.hint if isinstance(error, SelenographError) else self.tr("This is a bug.")
-        self._banners.show_banner(Banner("error", "trouble" if known else "note", message, hint))
+        self._banners.show_banner(
+            Banner("error", "trouble" if known else "note", sentence(message), sentence(hint))
+        )
 
     def show_notices(self, notices: Iterable[Notice]) -> None:
         """What the core put right on its own."""
         for notice in notices:
             name = f"notice_{notice.code}"
-            self._banners.show_banner(Banner(name, "note", notice.message, notice.hint))
+            said = sentence(notice.message), sentence(notice.hint)
+            self._banners.show_banner(Banner(name, "note", *said))
 
     def show_engine(self, view: EngineView) -> None:
         """A banner as long as it is lost."""
         if view.phase not in ("lost", "failed"):
             self._banners.remove("engine")
             return
-        banner = Banner("engine", "trouble", view.message, view.hint)
+        banner = Banner("engine", "trouble", sentence(view.message), sentence(view.hint))
         banner.add_button(
             self.tr("Restart engine"),
             "restartEngineBanner",

@@ -37,6 +37,13 @@ def took(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 9.95 else span(seconds)
 
 
+def sentence(text: str) -> str:
+    """A message as one: with a capital, unless a name or a code begins it, and a full stop."""
+    first = text.split(" ", 1)[0]
+    begun = text[:1].upper() + text[1:] if first.isalpha() and first.islower() else text
+    return f"{begun}." if begun and begun[-1] not in ".!?…:" else begun
+
+
 def new_name(name: str, taken: Iterable[str]) -> str:
     """The name, with a number where it is taken."""
     known, found, number = set(taken), name, 1

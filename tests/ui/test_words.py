@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ui.words import new_name, took
+from ui.words import new_name, sentence, took
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,21 @@ from ui.words import new_name, took
 )
 def test_how_long_something_took(seconds: float, words: str) -> None:
     assert took(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", ""),
+        ("the endpoint is gone", "The endpoint is gone."),
+        ("vLLM: connection refused", "vLLM: connection refused."),
+        ("'no good' is no name", "'no good' is no name."),
+        ("a.md is not there", "a.md is not there."),
+        ("Is it?", "Is it?"),
+    ],
+)
+def test_messages_as_sentences(text: str, said: str) -> None:
+    assert sentence(text) == said == sentence(said)
 
 
 @given(name=st.text(), taken=st.lists(st.text(alphabet="ab1 ", max_size=4)))

@@ -53,6 +53,7 @@ class ApprovalsDialog(QDialog):
         self._wrong.setWordWrap(True)
         tabs = QTabWidget()
         tabs.setDocumentMode(True)
+        tabs.tabBar().setDrawBase(False)
         tabs.addTab(self._rules_page(), self.tr("Rules"))
         tabs.addTab(self._unattended_page(running), self.tr("Unattended"))
         tabs.addTab(self._log, self.tr("Log"))

@@ -66,6 +66,7 @@ class ApprovalBox(QWidget):
         self._drafts: dict[str, Draft] = {}
         self._filling = False
         self._risk = label("muted")
+        self._risk.setWordWrap(True)
         self._risk.setObjectName("approvalRisk")
         self._why = label()
         self._why.setObjectName("approvalWhy")
@@ -141,7 +142,9 @@ class ApprovalBox(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
         column.addWidget(self._why)
-        column.addLayout(line(self._risk, None, self._change))
+        facts = line(self._risk, self._change)
+        facts.setStretch(0, 1)
+        column.addLayout(facts)
         column.addWidget(self._editor)
         column.addWidget(self._wrong)
         column.addWidget(self._pattern_line)

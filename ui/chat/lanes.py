@@ -120,7 +120,7 @@ class LaneCard(Card):
         self._words = LaneWords("", "faint", "", "")
         self._number, self._state = label(), label()
         self._meta, self._gist = label("faint"), ElidedLabel("muted")
-        self._stop = button("✕", "stopLane", self.tr("Stop this lane; the others go on"), "quiet")
+        self._stop = button("✕", "stopLane", self.tr("Stop this lane; the others go on"), "close")
         self._stop.setFixedSize(22, 20)
         self._stop.clicked.connect(lambda: self.stopped.emit(self.lane))
         self.column.setContentsMargins(10, 5, 6, 6)
@@ -236,5 +236,5 @@ def _counts(turn: Turn) -> str:
     at_work = sum(lane.status == "running" for lane in turn.lanes)
     answered = sum(bool(lane.answer.strip()) for lane in turn.lanes if lane.status != "running")
     without = len(turn.lanes) - at_work - answered
-    said = [(at_work, "at work"), (answered, "answered"), (without, "without")]
+    said = [(at_work, "at work"), (answered, "answered"), (without, "without an answer")]
     return " · ".join(f"{n} {what}" for n, what in said if n)

@@ -31,7 +31,7 @@ from ui.chat.rows import (
 )
 from ui.chat.text_widgets import PlainText, RichText
 from ui.theme import Theme
-from ui.words import span, took
+from ui.words import sentence, span, took
 
 
 class UserWidget(RowWidget):
@@ -42,6 +42,7 @@ class UserWidget(RowWidget):
         self._row: UserRow | None = None
         self._card = Card("user")
         self._text = PlainText(max_height=480)
+        self._text.setViewportMargins(0, 3, 0, 0)  # its room below, so that it stands in the middle
         self._text.setAccessibleName(self.tr("Your message"))
         self._editor = QPlainTextEdit()
         self._editor.setObjectName("editMessage")
@@ -340,7 +341,7 @@ class TroubleWidget(RowWidget):
         font.setBold(True)
         self._title.setFont(font)
         self._title.setText(row.title)
-        self._message.show_html(_paragraphs(row.message, row.hint), theme)
+        self._message.show_html(_paragraphs(sentence(row.message), sentence(row.hint)), theme)
         self._continue.setVisible(row.can_continue)
         self._restart.setVisible(row.engine_lost)
 
@@ -377,7 +378,7 @@ class FooterWidget(RowWidget):
     def bind(self, row: Row, theme: Theme, opened: bool) -> None:
         assert isinstance(row, FooterRow)
         self._row = row
-        self._copy.setEnabled(bool(row.answer))
+        self._copy.setVisible(bool(row.answer))
         self._summary.setToolTip(row.summary)
         self._summary.setText(row.summary)
 

@@ -83,7 +83,7 @@ class ContextView(QWidget):
         self._stack = QStackedLayout(self)
         self._stack.addWidget(self._empty)
         self._stack.addWidget(body)
-        self.setMinimumWidth(320)
+        self.setMinimumWidth(354)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_WAIT_MS)

@@ -25,6 +25,7 @@ from ui.chat.row_base import label, set_label_role
 from ui.settings.guard_words import ACTIONS, KINDS, PLACES, VALUES, effect
 from ui.theme import current
 from ui.widgets.editor import Editor, choice, text_line, text_lines
+from ui.words import sentence
 
 _PAUSE_MS = 250
 _SAMPLE = "Write to anna@example.org from https://a.example.org/x, as ~/.ssh/config says."
@@ -205,7 +206,7 @@ class GuardEditor(Editor):
         if found is None:
             return "muted", ""
         if found.problem:
-            return "bad", f"✗ {found.problem[:1].upper()}{found.problem[1:]}."
+            return "bad", f"✗ {sentence(found.problem)}"
         slow = self.tr("Long texts may take it very long: say more exactly what may repeat.")
         said = ""
         if found.spans:

@@ -14,7 +14,7 @@ from app.endpoints.trial import Listing, Trial
 from app.errors import SelenographError
 from ui.bridge import Bridge
 from ui.chat.row_base import button, label, line
-from ui.words import took
+from ui.words import sentence, took
 
 Line = tuple[str, str]
 """A role and a text."""
@@ -145,7 +145,7 @@ class TrialPanel(QWidget):
             return [("bad", f"✗ {error!r}"), ("muted", self.tr("This is a bug."))]
         lines = [("bad", f"✗ {error.message}")]
         if error.hint:
-            lines.append(("muted", error.hint[:1].upper() + error.hint[1:] + "."))
+            lines.append(("muted", sentence(error.hint)))
         return lines
 
     def _show_working(self, doing: str) -> None:

@@ -64,8 +64,8 @@ class SteeringDesk(QObject):
             made.setProperty("role", "quiet")
             buttons.append(made)
             self._button = made
-        bar = line(*buttons, None, spacing=2)
-        bar.setContentsMargins(6, 4, 6, 2)
+        bar = line(*buttons, None, spacing=0)
+        bar.setContentsMargins(4, 4, 4, 2)
         self._trace.set_toolbar(bar)
         self.set_state(ConversationState())
 

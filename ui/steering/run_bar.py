@@ -39,7 +39,7 @@ class Chip(Card):
         text.setFont(current().small_font)
         self.setToolTip(message.text[:2000])
         self.setAccessibleName(self.tr("Queued: {text}").format(text=words))
-        remove = button("✕", "removeQueued", self.tr("Take it back"), "quiet")
+        remove = button("✕", "removeQueued", self.tr("Take it back"), "close")
         remove.setFixedSize(22, 20)
         remove.clicked.connect(lambda: self.removed.emit(self.id))
         self.column.setContentsMargins(10, 1, 2, 1)

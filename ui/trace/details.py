@@ -83,6 +83,7 @@ class Details(QWidget):
         self.tabs = QTabWidget()
         self.tabs.setObjectName("traceTabs")
         self.tabs.setDocumentMode(True)
+        self.tabs.tabBar().setDrawBase(False)
         self.pages: dict[str, Page] = {}
         for name, title, wrap in (
             ("prompt", self.tr("Prompt"), True),

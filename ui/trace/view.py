@@ -77,7 +77,7 @@ class TraceView(QWidget):
         self._column.addLayout(self._stack, 1)
         self._stack.addWidget(self._empty)
         self._stack.addWidget(splitter)
-        self.setMinimumWidth(320)
+        self.setMinimumWidth(354)
         self._timer = QTimer(self)
         self._timer.setInterval(_TICK_MS)
         self._timer.timeout.connect(self._model.tick)

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 
 from app.errors import ConfigError
 from ui.chat.row_base import label
+from ui.words import sentence
 
 Made = TypeVar("Made")
 
@@ -82,7 +83,7 @@ class Editor(QDialog):
             made = read()
         except ConfigError as error:
             hint = f" ({error.hint})" if error.hint else ""
-            self.say(f"{error.message[:1].upper()}{error.message[1:]}{hint}.")
+            self.say(sentence(f"{error.message}{hint}"))
             return None
         self.say("")
         return made
