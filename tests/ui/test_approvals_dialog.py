@@ -55,9 +55,15 @@ def test_rules_are_added_edited_and_removed(qtbot: QtBot) -> None:
     count = len(o.rules)
     table.item(0, 1).setText("py(")
     assert len(o.rules) == count and table.item(0, 1).text() == "py*"
+    remove = o.find(QAbstractButton, "removeRule")
+    assert not remove.isEnabled()
     table.selectRow(1)
+    assert remove.isEnabled()
     o.click("removeRule")
     assert [rule.pattern for rule in o.rules[-1]] == ["py*", "open_page(host=a.org)"]
+    assert not remove.isEnabled()
+    o.click("ruleUndo")
+    assert [rule.pattern for rule in o.rules[-1]] == ["py*", "@network", "open_page(host=a.org)"]
 
 
 @pytest.mark.parametrize("running", [True, False])

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -27,6 +28,7 @@ from app.store.decisions import Decision
 from app.trust.pattern import Pattern
 from app.trust.policy import Rule, Ruling
 from ui.chat.row_base import button, label, line
+from ui.settings.undo_line import UndoLine
 
 _DECISIONS: tuple[Ruling, ...] = ("allow", "ask", "deny")
 _SPANS = (("this run", 0), ("one hour", 3600), ("four hours", 14400), ("until tomorrow", 86400))
@@ -75,9 +77,15 @@ class ApprovalsDialog(QDialog):
         self._new.returnPressed.connect(self._add)
         add = button(self.tr("Add"), "addRule", self.tr("Add this rule"))
         add.clicked.connect(self._add)
-        tip = self.tr("Forget the chosen rules")
-        remove = button(self.tr("Remove"), "removeRule", tip, "danger")
-        remove.clicked.connect(self._remove)
+        tip = self.tr("Forget the chosen rules (Delete); can be undone")
+        self._forget = button(self.tr("Remove"), "removeRule", tip, "danger")
+        self._forget.clicked.connect(self._remove)
+        self._table.itemSelectionChanged.connect(self._selected)
+        delete = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), self._table)
+        delete.setContext(Qt.ShortcutContext.WidgetShortcut)
+        delete.activated.connect(self._remove)
+        self._undo = UndoLine("ruleUndo")
+        self._selected()
         hint = label("muted")
         hint.setWordWrap(True)
         hint.setText(
@@ -90,7 +98,8 @@ class ApprovalsDialog(QDialog):
         column.addWidget(hint)
         column.addWidget(self._table)
         column.addWidget(self._wrong)
-        column.addLayout(line(self._new, add, remove))
+        column.addLayout(line(self._new, add, self._forget))
+        column.addWidget(self._undo)
         return page
 
     def _fill(self) -> None:
@@ -128,8 +137,9 @@ class ApprovalsDialog(QDialog):
             self._fill()
             return
         self._wrong.setText("")
+        self._undo.clear()
         made = Rule(text, decision, reason.strip(), round(time.time(), 3))
-        self._rules[row : row + 1] = [made]
+        self._rules = [*self._rules[:row], made, *self._rules[row + 1 :]]
         self._fill()
         self.rules_changed.emit(tuple(self._rules))
 
@@ -140,12 +150,23 @@ class ApprovalsDialog(QDialog):
             if len(self._rules) > before:
                 self._new.clear()
 
+    def _selected(self) -> None:
+        self._forget.setEnabled(bool(self._table.selectedIndexes()))
+
     def _remove(self) -> None:
         rows = {index.row() for index in self._table.selectedIndexes()}
-        if rows:
-            self._rules = [rule for i, rule in enumerate(self._rules) if i not in rows]
-            self._fill()
-            self.rules_changed.emit(tuple(self._rules))
+        if not rows:
+            return
+        before, gone = self._rules, [self._rules[row].pattern for row in sorted(rows)]
+        self._keep([rule for i, rule in enumerate(before) if i not in rows])
+        text = self.tr("Removed: {rules}").format(rules=", ".join(gone))
+        self._undo.offer(text, lambda: self._keep(before))
+
+    def _keep(self, rules: list[Rule]) -> None:
+        self._rules = rules
+        self._fill()
+        self._table.clearSelection()
+        self.rules_changed.emit(tuple(rules))
 
     # -- unattended ---------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ class FirstPage(QWidget):
         for i, text in enumerate(EXAMPLES):
             example = button(text, f"example{i}", self.tr("Ask this"))
             example.setMaximumWidth(460)
-            example.setMinimumWidth(320)
+            example.setMinimumWidth(340)
             example.clicked.connect(lambda _=False, t=text: self.picked.emit(t))
             column.addWidget(example, alignment=Qt.AlignmentFlag.AlignHCenter)
         column.addStretch(3)

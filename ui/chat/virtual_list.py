@@ -191,7 +191,7 @@ class VirtualList(QAbstractScrollArea):
     def _column(self) -> tuple[int, int]:
         # Of the whole width: the scroll bar comes and goes within the margin, and moves nothing.
         width = min(self.width() - 2 * _MARGIN, _MAX_COLUMN)
-        return max((self.width() - width) // 2, 0), max(width, 120)
+        return max((self.width() - width + 1) // 2, 0), max(width, 120)
 
     def _anchor(self) -> tuple[str, int] | None:
         """The first visible row and where its top is in the view; None when following."""

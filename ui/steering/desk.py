@@ -55,7 +55,7 @@ class SteeringDesk(QObject):
     def set_actions(self, actions: dict[str, QAction]) -> None:
         """Put them into the trace's toolbar."""
         self._actions = actions
-        actions["stopAfterStep"].setIconText(self.tr("Stop after step"))  # where room is scarce
+        actions["stopAfterStep"].setIconText(self.tr("Stop after"))  # where room is scarce
         buttons: list[QWidget | None] = []
         for name in ("pauseRun", "stepRun", "stopAfterStep", "breakpoints"):
             made = QToolButton()

@@ -97,7 +97,7 @@ class RunBar(QWidget):
         card.setObjectName("heldCard")
         self._where = ElidedLabel()
         self._where.setObjectName("heldWhere")
-        self._edit = button(self.tr("Edit call…"), "editHeld", "")
+        self._edit = button(self.tr("Edit…"), "editHeld", "")
         self._edit.clicked.connect(self._edit_held)
         self._go = button(self.tr("Continue"), "continueHeld", self.tr("Go on (F8)"), "primary")
         self._go.clicked.connect(self.continued)
@@ -114,7 +114,7 @@ class RunBar(QWidget):
         self._held_line = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._held_line.setSpacing(6)
         self._held_line.addWidget(self._where, 1)
-        self._held_line.addLayout(line(*self._buttons, None, spacing=6))
+        self._held_line.addLayout(line(*self._buttons, None, spacing=4))
         card.column.addLayout(self._held_line)
         return card
 
@@ -204,8 +204,8 @@ class RunBar(QWidget):
         pending = first.pending() if first else None
         result = first.result() if first else None
         self._edit.setVisible(bool(pending or result))
-        self._edit.setText(self.tr("Edit call…") if pending else self.tr("Edit result…"))
-        tip = self.tr("Change it before the model goes on")
+        what = self.tr("the call") if pending else self.tr("the result")
+        tip = self.tr("Change {what} before the run goes on").format(what=what)
         self._edit.setToolTip(tip)
         self._edit.setAccessibleName(tip)
         narrow = self.width() < _NARROW
