@@ -83,7 +83,7 @@ class Path:
             return True
         if not self._rules.vocabulary.ordinary[token_id]:
             return True
-        return self._place.leads_past(self._gone, self._written, token_id)
+        return self._place.leads_past(self._gone, token_id)
 
     def _gone(self, arguments: bytes) -> bool:
         return is_among(self._forbidden, arguments)
@@ -129,10 +129,7 @@ class Path:
                 self._written += self._rules.vocabulary.bytes[token_id]
                 written = self._written
                 self._names = {n: i for n, i in self._names.items() if i.startswith(written)}
-            case _At.ARGUMENTS:
-                self._written += self._rules.vocabulary.bytes[token_id]
-                self._go_on(token_id)
-            case _At.ANSWER:
+            case _At.ARGUMENTS | _At.ANSWER:
                 self._go_on(token_id)
 
     def _begin_name(self) -> None:
@@ -145,7 +142,7 @@ class Path:
 
     def _begin_arguments(self) -> None:
         self._tool = next(n for n, call_id in self._names.items() if call_id == self._written)
-        self._at, self._written = _At.ARGUMENTS, b""
+        self._at = _At.ARGUMENTS
         self._forbidden = (self._rules.forbidden or {}).get(self._tool, frozenset())
         self._begin(self._rules.tools[self._tool], self._tool)
 

@@ -28,6 +28,10 @@ _WIDE, _PATIENCE = 64, 256
 _BYTES = tuple(bytes([byte]) for byte in range(256))
 _SOLID = tuple(byte for byte in _BYTES if byte != b" ")
 """Blanks outside of strings make no other call."""
+LONGEST_NUMBER = 80
+"""Digits without anything between them: as many as integers of 256 bits have, and a few."""
+_LONG = re.compile(rb"(?:\d{%d}|[eE][-+]?\d\d)\Z" % LONGEST_NUMBER)
+"""Numbers that have to end with the next token; few parsers hold larger exponents anyway."""
 _CACHED = 512
 _MOST_CHARS = 4 << 20
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
@@ -133,6 +137,7 @@ class Place:
     def __init__(self, compiled: Compiled, vocabulary: Vocabulary) -> None:
         self._matcher = compiled.matcher.deep_copy()
         self._vocabulary = vocabulary
+        self._written = b""
 
     @property
     def complete(self) -> bool:
@@ -140,27 +145,32 @@ class Place:
         return self._matcher.is_accepting()
 
     def allowed(self) -> Mask:
-        """Ordinary tokens that may follow. Raises ResourceError ``grammar_too_complex``."""
-        bits = self._matcher.compute_bitmask()
-        self._check()
-        return self._vocabulary.unpacked(bits)
+        """Ordinary tokens that may follow; a number that grows on and on has to end where it can.
+        Raises ResourceError ``grammar_too_complex``.
+        """
+        mask = self._possible()
+        if _LONG.search(self._written[-LONGEST_NUMBER:]) and _outside_strings(self._written):
+            ended: Mask = mask & ~self._vocabulary.digits
+            if self.complete or ended.any():
+                return ended
+        return mask
 
     def accept(self, token_id: int) -> None:
         """Go on. Raises ResourceError ``grammar_too_complex``."""
         self._matcher.consume_token(token_id)
+        self._written += self._vocabulary.bytes[token_id]
         self._check()
 
-    def leads_past(
-        self, gone: Callable[[bytes], bool], written: bytes = b"", token_id: int | None = None
-    ) -> bool:
-        """Whether something else can come of ``written``, and of a token after it, than what is
+    def leads_past(self, gone: Callable[[bytes], bool], token_id: int | None = None) -> bool:
+        """Whether something else can come of what is written, and of a token after it, than what is
         ``gone``; the place stays. True also where there are too many ways to look at all of them.
         """
         if token_id is None:
-            found = self._search(gone, written, [_PATIENCE])
+            found = self._search(gone, self._written, [_PATIENCE])
         else:
             self._matcher.consume_token(token_id)
-            found = self._search(gone, written + self._vocabulary.bytes[token_id], [_PATIENCE])
+            written = self._written + self._vocabulary.bytes[token_id]
+            found = self._search(gone, written, [_PATIENCE])
             self._matcher.rollback(1)
         self._check()
         return found
@@ -173,7 +183,7 @@ class Place:
         try:
             if self._matcher.is_accepting():
                 return not gone(written)
-            mask = self.allowed()
+            mask = self._possible()
             patience[0] -= 1
             if patience[0] < 0 or np.count_nonzero(mask) > _WIDE:
                 return True
@@ -187,6 +197,11 @@ class Place:
             return False
         finally:
             self._matcher.rollback(len(forced))
+
+    def _possible(self) -> Mask:
+        bits = self._matcher.compute_bitmask()
+        self._check()
+        return self._vocabulary.unpacked(bits)
 
     def _check(self) -> None:
         if self._matcher.is_error():

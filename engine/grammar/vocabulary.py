@@ -26,6 +26,8 @@ class Vocabulary:
         self.ordinary.flags.writeable = False
         self.ids = {self.bytes[i]: int(i) for i in np.flatnonzero(self.ordinary) if self.bytes[i]}
         """Ordinary tokens by what they spell."""
+        self.digits = self.only(*(i for spelled, i in self.ids.items() if spelled[:1].isdigit()))
+        """Those that begin with one."""
         self.library = LLTokenizer(TokenizerWrapper(_Described(tokenizer, self.bytes, control)))
 
     def only(self, *ids: int | None) -> Mask:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from jsonschema.validators import validator_for
 
 from engine.errors import RequestError
+from engine.grammar.schemas import LONGEST_NUMBER, Place, Schemas
 
 from .schemas import SCHEMAS, object_of
 from .writing import Pen
@@ -88,6 +90,48 @@ def test_a_schema_that_never_ends_is_refused(pen: Pen) -> None:
         deep = {"type": "object", "properties": {"a": deep}}
     with pytest.raises(RequestError):
         pen.rules({"do": deep}, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("schema", "goes_on"),
+    [
+        ({"type": "number"}, False),
+        ({"type": "integer", "minimum": 7}, False),
+        ({}, False),
+        ({"const": 10**120}, True),
+        ({"type": "string"}, True),
+        ({"type": "string", "pattern": "^1[0-9]+$"}, True),
+    ],
+)
+def test_numbers_come_to_an_end(pen: Pen, schema: dict[str, Any], goes_on: bool) -> None:
+    """Of digits alone, which a model may love; but not where they are asked for."""
+    vocabulary = pen.grammars.vocabulary
+    place = Place(Schemas(vocabulary).arguments(object_of(n=schema), True, "do"), vocabulary)
+    digits = [vocabulary.ids[str(digit).encode()] for digit in range(10)]
+    quote = b'"' if schema.get("type") == "string" else b""
+    for byte in b'{"n":' + quote + b"1" + b"0" * (LONGEST_NUMBER - 2):
+        place.accept(vocabulary.ids[bytes([byte])])
+    assert place.allowed()[digits].any()
+    place.accept(vocabulary.ids[b"0"])
+    mask = place.allowed()
+    assert mask.any() and mask[digits].any() == goes_on
+    tokens = [vocabulary.bytes[i] for i in np.flatnonzero(mask)]
+    assert any(token[:1].isdigit() for token in tokens) == goes_on
+
+
+@pytest.mark.parametrize("sign", [b"", b"-", b"+"])
+def test_exponents_are_short(pen: Pen, sign: bytes) -> None:
+    """Texts that look like numbers go on."""
+    vocabulary = pen.grammars.vocabulary
+    schema = object_of(s={"type": "string"}, n={"type": "number"})
+    place = Place(Schemas(vocabulary).arguments(schema, True, "do"), vocabulary)
+    for text, goes_on in (
+        (b'{"s":"1e' + sign + b"23", True), (b'","n":1e' + sign + b"2", True), (b"3", False),
+    ):  # fmt: skip
+        for byte in text:
+            place.accept(vocabulary.ids[bytes([byte])])
+        assert place.allowed()[vocabulary.ids[b"0"]] == goes_on
+    assert place.allowed()[vocabulary.ids[b"}"]]
 
 
 def test_options_of_the_library_are_not_the_callers(pen: Pen) -> None:
