@@ -104,7 +104,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=8.0, help="for each comparison")
     parser.add_argument("--turn", type=float, default=0.25, help=argparse.SUPPRESS)
     parser.add_argument("--ceiling-mebibytes", type=int, default=1024, help=argparse.SUPPRESS)
-    parser.add_argument("--only", metavar="A,B", help="of context: only figures of these names")
+    parser.add_argument(
+        "--only",
+        metavar="A,B",
+        help="of context: only these figures; of grammar: only these models",
+    )
     parser.add_argument("--schemas", type=Path, metavar="FOLDER", help="of grammar: JSON Schemas")
     parser.add_argument("--calls", type=int, default=2000, help="of grammar: from each model")
     parser.add_argument("--minutes", type=float, default=1.0, help="of context's soak")
