@@ -262,6 +262,7 @@ QFrame[role="note"] {{ background: {t.surface}; border: 1px solid {t.warn};
 QFrame[role="chip"] {{ background: {t.user_bg}; border: 0; border-radius: 10px; }}
 QFrame[role="lane"] {{ background: {t.surface}; border: 1px solid {t.border};
   border-radius: 6px; }}
+QWidget[role="header"]:focus {{ background: {t.selection}; border-radius: 3px; }}
 QFrame[role="lane"]:hover, QFrame[role="lane"]:focus {{ border: 1px solid {t.accent}; }}
 QLabel[role="accent"] {{ color: {t.accent}; }}
 QLabel[role="badge-good"], QLabel[role="badge-warn"] {{ border: 1px solid {t.good};

@@ -37,6 +37,11 @@ def took(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 9.95 else span(seconds)
 
 
+def count(number: int, noun: str) -> str:
+    """``1 token``, ``2,300 tokens``."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def sentence(text: str) -> str:
     """A message as one: with a capital, unless a name or a code begins it, and a full stop."""
     first = text.split(" ", 1)[0]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ui.words import new_name, sentence, took
+from ui.words import count, new_name, sentence, took
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,10 @@ from ui.words import new_name, sentence, took
 )
 def test_how_long_something_took(seconds: float, words: str) -> None:
     assert took(seconds) == words
+
+
+def test_one_and_many() -> None:
+    assert [count(n, "token") for n in (0, 1, 2300)] == ["0 tokens", "1 token", "2,300 tokens"]
 
 
 @pytest.mark.parametrize(

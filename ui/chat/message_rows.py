@@ -31,7 +31,7 @@ from ui.chat.rows import (
 )
 from ui.chat.text_widgets import PlainText, RichText
 from ui.theme import Theme
-from ui.words import sentence, span, took
+from ui.words import count, sentence, span, took
 
 
 class UserWidget(RowWidget):
@@ -134,6 +134,8 @@ class HeaderButton(QWidget):
     def __init__(self, name: str, toggle: object) -> None:
         super().__init__()
         self.setObjectName(name)
+        self.setProperty("role", "header")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self._toggle = toggle
@@ -189,7 +191,7 @@ class ReasoningWidget(RowWidget):
         self._head.title.setText(self.tr("Thinking…") if part.open else self.tr("Thought"))
         meta = took(spent)
         if part.tokens:
-            meta += self.tr(" · {n} tokens").format(n=f"{part.tokens:,}")
+            meta += f" · {count(part.tokens, 'token')}"
         self._head.state.setText(meta)
         gist = "" if opened else " ".join(part.text[:400].split())
         self._head.detail.setText(gist)

@@ -14,7 +14,7 @@ from typing import Any
 from app.agent.agreement import verdict_of
 from app.state import ConversationState, Part, Remark, Step, ToolRun, Turn
 from ui.chat.blocks import Block, split_blocks
-from ui.words import took
+from ui.words import count, took
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,11 +271,11 @@ def _summary(turn: Turn) -> str:
     steps = len(taken)
     calls = sum(len(s.tools) for s in taken)
     tokens = sum(c.usage.completion_tokens for s in taken for c in s.calls)
-    parts = [f"{steps} step{'s' * (steps != 1)}"]
+    parts = [count(steps, "step")]
     if calls:
-        parts.append(f"{calls} tool call{'s' * (calls != 1)}")
+        parts.append(count(calls, "tool call"))
     if tokens:
-        parts.append(f"{tokens:,} tokens")
+        parts.append(count(tokens, "token"))
     if turn.ended:
         parts.append(took(turn.ended - turn.began))
     return " · ".join(parts)
