@@ -17,7 +17,7 @@ def disjoint(document: Document, one: object, other: object, depth: int = 0) -> 
     """Whether nothing can be valid under both."""
     if one is False or other is False:
         return True
-    if depth > _DEEPEST:
+    if depth > _DEEPEST or not document.spend():
         return False
     return (
         _by_choices(document, one, other, depth)

@@ -7,13 +7,21 @@ from typing import Any
 
 Schema = Mapping[str, Any]
 _DEEPEST = 12
+_COMPARISONS = 20_000
+"""About half a second. Choices within choices multiply; no public schema needs a third of it."""
 
 
 class Document:
-    """A schema whose references are pointers into itself. Immutable."""
+    """A schema whose references are pointers into itself. For one thread."""
 
     def __init__(self, root: Schema) -> None:
         self._root = root
+        self._patience = _COMPARISONS
+
+    def spend(self) -> bool:
+        """Whether its parts may still be compared with each other, once more."""
+        self._patience -= 1
+        return self._patience >= 0
 
     def target(self, reference: object) -> Schema | None:
         """What ``#/…`` points at; None where it points elsewhere or nowhere."""

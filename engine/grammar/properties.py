@@ -91,8 +91,10 @@ def _at_most(optional: list[str], more: int, bound: int, closed: bool) -> list[S
     """As `_at_least`; ``more``: how many may come besides."""
     if closed and more >= len(optional):
         return []
+    if more < 0 or (more and not closed and len(optional) >= _MOST):
+        return None
     sizes = range(more, more + 1) if closed else range(min(more, len(optional)) + 1)
-    if more < 0 or sum(math.comb(len(optional), size) for size in sizes) > _MOST:
+    if sum(math.comb(len(optional), size) for size in sizes) > _MOST:
         return None
     chosen = itertools.chain.from_iterable(itertools.combinations(optional, s) for s in sizes)
     if closed:

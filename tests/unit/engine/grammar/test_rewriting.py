@@ -193,3 +193,15 @@ def test_a_choice_of_many_is_not_compared_for_long() -> None:
     choices = [object_of(**{f"p{draw.randrange(9)}": {}}) for _ in range(2000)]
     schema = {"type": "object", "oneOf": choices}
     assert in_fewer_keywords(schema) == schema
+
+
+def test_choices_within_choices_are_not_compared_for_long() -> None:
+    """All of them are apart, which half a million comparisons would show."""
+    ways = [
+        {"anyOf": [{"anyOf": [{"const": f"{word}{i} {k}"} for k in range(30)]} for i in range(24)]}
+        for word in ("x", "y")
+    ]
+    schema = object_of(a={"oneOf": ways})
+    assert in_fewer_keywords(schema) == schema
+    few = object_of(a={"oneOf": [{"anyOf": way["anyOf"][:2]} for way in ways]})
+    assert "oneOf" not in repr(in_fewer_keywords(few))
