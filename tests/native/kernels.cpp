@@ -294,6 +294,8 @@ void check_attentions(const Isa& isa) {
         check_attention(isa, form, {3, 52, 7, 0.3f}, 65, 1);
         check_attention(isa, form, {4, 96, 16, 0.3f}, 127, 1);
         check_attention(isa, form, {2, 100, 14, 0.3f}, 64, 2);
+        check_attention(isa, form, {4, 512, 64, 0.1f}, 70, 1);
+        check_attention(isa, form, {1, 192, 72, 0.2f}, 33, 3);
         check_attention(isa, form, {1, 33, 6, 0.3f}, 40, 3);
         check_attention(isa, form, {5, 52, 7, 0.3f}, 63, 1);
         check_attention(isa, form, {7, 72, 10, 0.3f}, 129, 9);

@@ -157,6 +157,12 @@ struct ScalarSet : Pairwise<ScalarSet> {
             return read<float>(&bits);
         }
     }
+    static Floats load_int8(const std::uint8_t* at) {
+        Floats wide;
+        for (int i = 0; i < 4; ++i) wide.at[i] = static_cast<float>(static_cast<std::int8_t>(at[i]));
+        return wide;
+    }
+
     template <Format F>
     static void widen(const std::uint8_t* group, Floats* out) {
         for (int c = 0; c < kGroup; ++c) out[c / 4].at[c % 4] = value<F>(group, c);

@@ -19,7 +19,7 @@ FORMS: tuple[LatentForm, ...] = ("float32", "bf16", "int8")
 SCALE = 0.3
 
 
-def small_config(heads: int) -> ModelConfig:
+def small_config(heads: int, rank: int = 100, rope: int = 10) -> ModelConfig:
     """Rows with a rest after whole vectors, groups of scales and words."""
     return ModelConfig.from_dict(
         {
@@ -29,9 +29,9 @@ def small_config(heads: int) -> ModelConfig:
             "moe_intermediate_size": 8,
             "num_hidden_layers": 2,
             "num_attention_heads": heads,
-            "kv_lora_rank": 100,
+            "kv_lora_rank": rank,
             "qk_nope_head_dim": 2,
-            "qk_rope_head_dim": 10,
+            "qk_rope_head_dim": rope,
             "v_head_dim": 2,
             "n_routed_experts": 2,
             "num_experts_per_tok": 1,
@@ -111,9 +111,12 @@ def error(got: Tensor, want: Tensor) -> float:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("isa", ISAS)
-def test_latents_are_attended_to_as_stored(isa: str, form: LatentForm) -> None:
+@pytest.mark.parametrize(("rank", "rope"), [(100, 10), (192, 72)])
+def test_latents_are_attended_to_as_stored(
+    isa: str, form: LatentForm, rank: int, rope: int
+) -> None:
     for heads in (1, 3, 4, 5, 20):
-        config = small_config(heads)
+        config = small_config(heads, rank, rope)
         for length, count in ((1, 1), (63, 1), (64, 1), (65, 2), (129, 5), (300, 9), (9, 9)):
             caches = filled(config, form, [length])
             query = queries(config, count)

@@ -2,8 +2,7 @@
 // is stored, once for scores and, while it is still in the cache, once for values.
 //
 // The lanes go along a row. Of bf16 a vector of words is taken as its even and its odd values, one
-// instruction each; queries are put in that order beforehand, and the result is put back. INT8 rows
-// are widened first.
+// instruction each; queries are put in that order beforehand, and the result is put back.
 #pragma once
 
 #include "latent_row.hpp"
@@ -12,26 +11,60 @@
 namespace selenograph {
 namespace {
 
+// A form of rows: half a pair of vectors from column `c`, latents or (Keys) rotary keys; one column;
+// where a column of a pair lies in it. kApart: keys have another form than latents.
 template <class V>
 struct WideRow {                   // float32
     static constexpr std::int64_t kBytes = 4;
-    template <int Half>
-    static typename V::Floats half(const std::uint8_t* row, std::int64_t c) {
+    static constexpr bool kApart = false;
+
+    explicit WideRow(const LatentQueries&) {}
+    template <int Half, bool Keys>
+    typename V::Floats half(const std::uint8_t* row, std::int64_t c) const {
         return V::load(reinterpret_cast<const float*>(row) + c + Half * V::kWidth);
     }
-    static float one(const std::uint8_t* row, std::int64_t c) { return load_float(row + 4 * c); }
-    static int place(int column) { return column; }        // of a pair's column
+    float one(const std::uint8_t* row, std::int64_t c) const { return load_float(row + 4 * c); }
+    int place(std::int64_t, int column) const { return column; }
 };
 
 template <class V>
 struct NarrowRow {                 // bf16
     static constexpr std::int64_t kBytes = 2;
-    template <int Half>
-    static typename V::Floats half(const std::uint8_t* row, std::int64_t c) {
+    static constexpr bool kApart = false;
+
+    explicit NarrowRow(const LatentQueries&) {}
+    template <int Half, bool Keys>
+    typename V::Floats half(const std::uint8_t* row, std::int64_t c) const {
         return Half == 0 ? V::even_bf16(row + 2 * c) : V::odd_bf16(row + 2 * c);
     }
-    static float one(const std::uint8_t* row, std::int64_t c) { return load_bf16(row + 2 * c); }
-    static int place(int column) { return column / 2 + column % 2 * V::kWidth; }
+    float one(const std::uint8_t* row, std::int64_t c) const { return load_bf16(row + 2 * c); }
+    int place(std::int64_t, int column) const { return column / 2 + column % 2 * V::kWidth; }
+};
+
+template <class V>
+struct ScaledRow {                 // int8 latents, bf16 keys, scales; whole pairs of latents
+    static constexpr std::int64_t kBytes = 1;
+    static constexpr bool kApart = true;
+
+    explicit ScaledRow(const LatentQueries& q) : rank_(q.rank), scales_(q.rank + 2 * q.rope) {}
+    template <int Half, bool Keys>
+    typename V::Floats half(const std::uint8_t* row, std::int64_t c) const {
+        if constexpr (Keys) return keys_.template half<Half, true>(row + rank_, c - rank_);
+        return V::mul(V::load_int8(row + c + Half * V::kWidth), V::splat(scale(row, c)));
+    }
+    float one(const std::uint8_t* row, std::int64_t c) const {
+        if (c >= rank_) return load_bf16(row + rank_ + 2 * (c - rank_));
+        return static_cast<float>(static_cast<std::int8_t>(row[c])) * scale(row, c);
+    }
+    int place(std::int64_t c, int column) const { return c < rank_ ? column : keys_.place(c, column); }
+
+private:
+    float scale(const std::uint8_t* row, std::int64_t c) const {
+        return load_float(row + scales_ + c / kLatentGroup * 4);
+    }
+
+    const std::int64_t rank_, scales_;
+    const NarrowRow<V> keys_{LatentQueries{}};
 };
 
 template <class V, class Row, int Queries>
@@ -51,9 +84,11 @@ class FewQueries {
 public:
     FewQueries(const LatentQueries& queries, float* scratch)
         : q_(queries),
+          row_(queries),
           width_(q_.rank + q_.rope),
           pairs_(width_ / kPair * kPair),
           out_pairs_(q_.rank / kPair * kPair),
+          alike_(Row::kApart ? q_.rank : pairs_),
           query_(scratch),
           out_(scratch + (Queries * width_ + 15) / 16 * 16) {
         std::memset(out_, 0, Queries * q_.rank * 4);
@@ -62,7 +97,7 @@ public:
             float* to = query_ + h * width_;
             Floats bad = V::zero();
             for (std::int64_t c = 0; c < pairs_; c += kPair) {
-                for (int i = 0; i < kPair; ++i) to[c + Row::place(i)] = from[c + i];
+                for (int i = 0; i < kPair; ++i) to[c + row_.place(c, i)] = from[c + i];
                 bad = V::fma(V::load(to + c), V::zero(), bad);
                 bad = V::fma(V::load(to + c + kWidth), V::zero(), bad);
             }
@@ -90,7 +125,7 @@ public:
             const float* from = out_ + h * q_.rank;
             float* to = q_.context + h * q_.rank;
             for (std::int64_t c = 0; c < out_pairs_; c += kPair)
-                for (int i = 0; i < kPair; ++i) to[c + i] = from[c + Row::place(i)];
+                for (int i = 0; i < kPair; ++i) to[c + i] = from[c + row_.place(c, i)];
             for (std::int64_t c = out_pairs_; c < q_.rank; ++c) to[c] = from[c];
             q_.most[h] = most_[h];
             q_.total[h] = total_[h];
@@ -128,25 +163,30 @@ private:
         Floats sum[Queries][Rows];
         for (int h = 0; h < Queries; ++h)
             for (int r = 0; r < Rows; ++r) sum[h][r] = V::zero();
-        for (std::int64_t c = 0; c < pairs_; c += kPair) {
+        for (std::int64_t c = 0; c < alike_; c += kPair) {
             for (int r = 0; r < Rows; ++r)
                 if (r % 2 == 0 || c >= q_.rank) V::prefetch(next + r * stride + c * Row::kBytes);
-            score_half<0>(rows, stride, c, sum);
-            score_half<1>(rows, stride, c, sum);
+            score_half<0, false>(rows, stride, c, sum);
+            score_half<1, false>(rows, stride, c, sum);
+        }
+        for (std::int64_t c = alike_; c < pairs_; c += kPair) {
+            for (int r = 0; r < Rows; ++r) V::prefetch(next + r * stride + 2 * c - alike_);
+            score_half<0, true>(rows, stride, c, sum);
+            score_half<1, true>(rows, stride, c, sum);
         }
         for (int h = 0; h < Queries; ++h)
             for (int r = 0; r < Rows; ++r) {
                 V::store(lanes_[h][l + r], sum[h][r]);
                 for (std::int64_t c = pairs_; c < width_; ++c)
-                    lanes_[h][l + r][0] += query_[h * width_ + c] * Row::one(rows + r * stride, c);
+                    lanes_[h][l + r][0] += query_[h * width_ + c] * row_.one(rows + r * stride, c);
             }
     }
 
-    template <int Half, int Rows>
+    template <int Half, bool Keys, int Rows>
     void score_half(const std::uint8_t* rows, std::int64_t stride, std::int64_t c,
                     Floats (&sum)[Queries][Rows]) const {
         Floats value[Rows];
-        for (int r = 0; r < Rows; ++r) value[r] = Row::template half<Half>(rows + r * stride, c);
+        for (int r = 0; r < Rows; ++r) value[r] = row_.template half<Half, Keys>(rows + r * stride, c);
         for (int h = 0; h < Queries; ++h) {
             Floats query = V::load(query_ + h * width_ + c + Half * kWidth);
             V::hold(query);        // or it is loaded again for each row
@@ -189,7 +229,7 @@ private:
         for (; c < q_.rank; ++c)
             for (int h = 0; h < Queries; ++h)
                 for (int l = 0; l < count; ++l)
-                    out_[h * q_.rank + c] += scores_[h][l] * Row::one(rows + l * stride, c);
+                    out_[h * q_.rank + c] += scores_[h][l] * row_.one(rows + l * stride, c);
     }
 
     template <int Pairs>
@@ -215,8 +255,8 @@ private:
                     Floats (&sum)[Queries][2 * Pairs]) const {
         Floats value[2 * Pairs];
         for (int p = 0; p < Pairs; ++p) {
-            value[2 * p] = Row::template half<0>(row, c + p * kPair);
-            value[2 * p + 1] = Row::template half<1>(row, c + p * kPair);
+            value[2 * p] = row_.template half<0, false>(row, c + p * kPair);
+            value[2 * p + 1] = row_.template half<1, false>(row, c + p * kPair);
         }
         for (int h = 0; h < Queries; ++h) {
             const Floats weight = V::splat(scores_[h][l]);
@@ -225,7 +265,8 @@ private:
     }
 
     const LatentQueries& q_;
-    const std::int64_t width_, pairs_, out_pairs_;
+    const Row row_;
+    const std::int64_t width_, pairs_, out_pairs_, alike_;
     float *const query_, *const out_;
     float most_[Queries], total_[Queries];
     alignas(64) float lanes_[Queries][kRows][kWidth];
@@ -236,19 +277,17 @@ template <class V, class Row, int Queries>
 void few_rows(const LatentPages& pages, const LatentQueries& q, float* scratch) {
     FewQueries<V, Row, Queries> few(q, scratch);
     constexpr int kRows = FewQueries<V, Row, Queries>::most_rows();
-    const bool int8 = pages.form == LatentForm::int8;
-    const std::int64_t stride = int8 ? flash_stride(q.rank + q.rope) * 4 : pages.row_bytes;
+    // INT8 rows that do not come in whole pairs are widened first.
+    const bool widened = pages.form == LatentForm::int8 && !Row::kApart;
+    const std::int64_t stride = widened ? flash_stride(q.rank + q.rope) * 4 : pages.row_bytes;
     float* wide = scratch + latent_scratch(0, q.rank, q.rope) - kRows * flash_stride(q.rank + q.rope);
     for (std::int64_t at = q.begin; at < q.end;) {
         const std::int64_t border = (at / kRows + 1) * kRows;
         const int count = static_cast<int>((border < q.end ? border : q.end) - at);
-        const bool more = border + kRows <= q.end && !int8;
-        const std::uint8_t* rows = int8 ? reinterpret_cast<const std::uint8_t*>(wide) : pages.row(at);
-        for (int l = 0; int8 && l < count; ++l) {
-            const std::uint8_t* ahead = pages.row(at + l + 2 * kRows < q.end ? at + l + 2 * kRows : at);
-            for (std::int64_t byte = 0; byte < pages.row_bytes; byte += 64) V::prefetch(ahead + byte);
+        const bool more = border + kRows <= q.end && !widened;
+        const std::uint8_t* rows = widened ? reinterpret_cast<const std::uint8_t*>(wide) : pages.row(at);
+        for (int l = 0; widened && l < count; ++l)
             widen_latent<V>(pages, at + l, q.rank, q.rope, wide + l * (stride / 4));
-        }
         few.take(rows, stride, at, count, more ? pages.row(border) : rows);
         at += count;
     }
@@ -261,6 +300,8 @@ void attend_few(const LatentPages& pages, const LatentQueries& q, float* scratch
         if (q.count < Queries) return attend_few<V, Queries - 1>(pages, q, scratch);
     }
     if (pages.form == LatentForm::bf16) return few_rows<V, NarrowRow<V>, Queries>(pages, q, scratch);
+    if (pages.form == LatentForm::int8 && q.rank % (2 * V::kWidth) == 0)
+        return few_rows<V, ScaledRow<V>, Queries>(pages, q, scratch);
     few_rows<V, WideRow<V>, Queries>(pages, q, scratch);
 }
 

@@ -122,6 +122,13 @@ struct NeonSet {
         return vdupq_laneq_f32(scales, I);
     }
 
+    static Floats load_int8(const std::uint8_t* at) {
+        std::int32_t four;
+        std::memcpy(&four, at, 4);
+        const int16x8_t wide = vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four)));
+        return vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
+    }
+
     template <Format F>
     static void widen(const std::uint8_t* group, Floats* out) {
         if constexpr (F == Format::int4) {

@@ -136,6 +136,10 @@ struct YmmSet : Pairwise<YmmSet<MaddTo>> {
         return _mm256_permute_ps(scales, I * 0x55);
     }
 
+    static Floats load_int8(const std::uint8_t* at) {
+        return widen8(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at)));
+    }
+
     template <Format F>
     static void widen(const std::uint8_t* group, Floats* out) {
         if constexpr (F == Format::int4) {

@@ -129,6 +129,8 @@ struct ZmmSet : Pairwise<ZmmSet<MaddTo>> {
         return _mm512_shuffle_ps(scales, scales, I * 0x55);
     }
 
+    static Floats load_int8(const std::uint8_t* at) { return widen16(load16(at)); }
+
     template <Format F>
     static void widen(const std::uint8_t* group, Floats* out) {
         if constexpr (F == Format::int4) {
