@@ -203,3 +203,16 @@ def test_tab_goes_through_the_rows_as_they_stand(qtbot: QtBot) -> None:
     latest = view.findChild(QPushButton, "jumpToLatest")
     assert QApplication.focusWidget() is latest, "which stands before the rows"
     assert up == down[::-1]
+
+
+def test_every_line_of_the_trace_is_about_something(qtbot: QtBot) -> None:
+    view = TraceView()
+    qtbot.addWidget(view)
+    for make in (recordings.steered, recordings.rich_answer, recordings.engine_lost):
+        view.set_state(fold_all(make().events))
+        for item in view._model._root.walk():
+            turn, step, run = view.about(item.node.key)
+            assert turn is not None, item.node.key
+            assert (step is None) == (item.node.kind == "turn")
+            assert run is None or item.node.kind == "tool"
+    assert view.about("") == view.about("nothing") == (None, None, None)

@@ -6,9 +6,7 @@ states share structure, so identity tells.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from app.agent.agreement import verdict_of
@@ -116,23 +114,16 @@ Row = (
 
 
 class RowSource:
-    """Derives rows and remembers those of steps that did not change."""
+    """Derives rows and remembers those of steps and lanes that did not change."""
 
     def __init__(self) -> None:
         self._steps: dict[str, tuple[Step, tuple[Row, ...]]] = {}
+        self._lanes: dict[str, tuple[Turn, tuple[Row, ...]]] = {}
 
     def rows(self, state: ConversationState) -> list[Row]:
         """The rows of the shown branch, first turn first."""
         rows: list[Row] = []
-        known, self._steps = self._steps, {}
-
-        def kept(step: Step, derive: Callable[[], tuple[Row, ...]]) -> tuple[Row, ...]:
-            found = known.get(step.span)
-            if found is None or found[0] is not step:
-                found = (step, derive())
-            self._steps[step.span] = found
-            return found[1]
-
+        kept: dict[str, tuple[Step, tuple[Row, ...]]] = {}
         for turn in state.path():
             running = turn.status == "running"
             siblings = tuple(t.id for t in state.siblings(turn))
@@ -140,12 +131,14 @@ class RowSource:
             if turn.lanes:
                 rows.append(LanesRow(f"{turn.id}/lanes", turn))
             for lane in turn.lanes:
-                for step in lane.steps:
-                    rows += kept(step, partial(_lane_step_rows, step, lane))
+                rows += self._of_lane(lane)
             for step in turn.steps:
-                made = kept(step, partial(_step_rows, step, running))
-                if running or not any(isinstance(r, WaitRow) for r in made):
-                    rows += made
+                known = self._steps.get(step.span)
+                if known is None or known[0] is not step:
+                    known = (step, _step_rows(step, running))
+                if running or not any(isinstance(r, WaitRow) for r in known[1]):
+                    rows += known[1]
+                kept[step.span] = known
             if running and not turn.steps and not turn.lanes:
                 rows.append(WaitRow(f"{turn.id}/wait", 0, 0, None))
             rows += [
@@ -157,7 +150,14 @@ class RowSource:
                 # A single answer is taken as it is, without a step that says it again.
                 rows += _blocks(f"{turn.id}/answer", turn.answer)
             rows += _ending(turn)
+        self._steps = kept
         return rows
+
+    def _of_lane(self, lane: Turn) -> tuple[Row, ...]:
+        known = self._lanes.get(lane.id)
+        if known is None or known[0] is not lane:
+            known = self._lanes[lane.id] = (lane, _lane_rows(lane))
+        return known[1]
 
 
 def _step_rows(step: Step, running: bool) -> tuple[Row, ...]:
@@ -190,15 +190,16 @@ def _blocks(part: str, text: str) -> list[Row]:
     return [TextRow(f"{part}/{i}", part, block) for i, block in enumerate(split_blocks(text))]
 
 
-def _lane_step_rows(step: Step, lane: Turn) -> tuple[Row, ...]:
+def _lane_rows(lane: Turn) -> tuple[Row, ...]:
     """Of a lane's calls those that concern a person: they ask, or changed files."""
 
-    def row(run: ToolRun) -> ToolRow:
+    def row(step: Step, run: ToolRun) -> ToolRow:
         address = f"{lane.id}/{run.call}"
         named = replace(run, call=address)
         return ToolRow(address, None, named, _schema(step, run), lane.number)
 
-    return tuple(row(run) for run in step.tools if run.waiting or run.changes)
+    concern = ((s, run) for s in lane.steps for run in s.tools if run.waiting or run.changes)
+    return tuple(row(step, run) for step, run in concern)
 
 
 def _schema(step: Step, run: ToolRun | None) -> dict[str, Any] | None:

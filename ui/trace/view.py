@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPoint, Qt, QTimer, Signal
@@ -25,6 +26,8 @@ from ui.trace.tree import KEY, TraceModel
 
 _TICK_MS = 500
 _NOTHING = (None, None, None)
+_INSIDE = re.compile(r"/(prompt|remark\d+)$")
+"""What follows a step's span in the keys of lines that have none of their own."""
 
 
 class TraceView(QWidget):
@@ -200,20 +203,25 @@ class TraceView(QWidget):
 
     def about(self, key: str) -> tuple[Turn | None, Step | None, ToolRun | None]:
         """What a key names."""
-        turns = [one for turn in self._state.path() for one in (turn, *turn.lanes)]
-        for turn in turns:
-            lane = f"{turn.id}/" if turn.number else ""
+        if not key:
+            return _NOTHING
+        span = _INSIDE.sub("", key)
+        for turn in (one for main in self._state.path() for one in (main, *main.lanes)):
             if turn.id == key:
                 return turn, None, None
+            # Lanes name their calls alike, so theirs go by their lane.
+            call = key.removeprefix(f"{turn.id}/")
+            own = call != key if turn.number else True
             for step in turn.steps:
-                if key in (step.span, f"{step.span}/prompt"):
+                if step.span == span:
                     return turn, step, None
-                for run in step.tools:
-                    if f"{lane}{run.call}" == key:
+                for run in step.tools if own else ():
+                    if run.call == call:
                         return turn, step, run
-                if any(key in (part.id, f"{lane}{part.call}") for part in step.parts):
-                    return turn, step, None
-        return None, None, None
+                for part in step.parts:
+                    if part.id == key or (own and part.call == call):
+                        return turn, step, None
+        return _NOTHING
 
     def _show(self) -> None:
         """Fill the shown tab for the selected line."""
