@@ -50,27 +50,26 @@ def any_of(ways: list[Schema]) -> Schema:
 
 def _type(document: Document, schema: Schema, within: object, depth: int) -> list[Schema]:
     listed = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    if not TYPES.issuperset(listed):
+    if any(name not in TYPES for name in map(str, listed)):
         raise NotSayable  # of integers; or no types at all
     others = sorted(TYPES.difference(listed))
     return [{"type": others}] if others else []
 
 
 def _required(document: Document, schema: Schema, within: object, depth: int) -> list[Schema]:
-    names = schema["required"]
-    if not isinstance(names, list):
+    names = _listed(schema["required"])
+    if not all(isinstance(name, str) for name in names):
         raise NotSayable
     return [{"type": "object", "properties": {name: False}} for name in names]
 
 
 def _properties(document: Document, schema: Schema, within: object, depth: int) -> list[Schema]:
     ways: list[Schema] = []
+    if not isinstance(schema["properties"], Mapping):
+        raise NotSayable
+    besides = [part.get("properties") for part in document.parts(within)]
     for name, one in schema["properties"].items():
-        around = [
-            part["properties"][name]
-            for part in document.parts(within)
-            if name in part.get("properties", {})
-        ]
+        around = [named[name] for named in besides if isinstance(named, Mapping) and name in named]
         other = contrary(document, one, {"allOf": around}, depth)
         ways.append({"type": "object", "required": [name], "properties": {name: other}})
     return ways
@@ -94,11 +93,18 @@ def _not(document: Document, schema: Schema, within: object, depth: int) -> list
 
 
 def _all(document: Document, schema: Schema, within: object, depth: int) -> list[Schema]:
-    return [contrary(document, one, within, depth) for one in schema["allOf"]]
+    return [contrary(document, one, within, depth) for one in _listed(schema["allOf"])]
 
 
 def _any(document: Document, schema: Schema, within: object, depth: int) -> list[Schema]:
-    return [{"allOf": [contrary(document, one, within, depth) for one in schema["anyOf"]]}]
+    listed = _listed(schema["anyOf"])
+    return [{"allOf": [contrary(document, one, within, depth) for one in listed]}]
+
+
+def _listed(schemas: object) -> list[Any]:
+    if not isinstance(schemas, list):
+        raise NotSayable
+    return schemas
 
 
 def _bound(

@@ -86,7 +86,7 @@ def _within(schema: Schema) -> Iterator[Schema]:
 def _rewritten(document: Document | None, schema: Schema) -> dict[str, Any]:
     """``document``: None where nothing may be moved."""
     made: dict[str, Any] = dict(schema)
-    if made.get("format") not in FORMATS and isinstance(made.get("format"), str):
+    if isinstance(kind := made.get("format"), str) and kind not in FORMATS:
         del made["format"]
     if document is not None:
         _bare_reference(document, made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -74,6 +75,30 @@ def test_the_same_is_valid(part: int) -> None:
             instance = _instance(draw)
             assert before.is_valid(instance) == after.is_valid(instance), (seed, instance, fewer)
     assert changed > _TRIES / 3
+
+
+_JUNK: tuple[Any, ...] = (
+    None, True, 0, 1.5, "", "x", [], {}, [1], ["a"], {"a": 1}, [{}], [[]], [None], {"type": [{}]},
+)  # fmt: skip
+
+
+def test_schemas_that_are_none_are_left_to_the_library() -> None:
+    """Whatever stands where a keyword wants something else."""
+    for seed in range(2 * _TRIES):
+        draw = random.Random(seed)
+        inner = _schema(draw, 2)
+        schema = {keyword: draw.choice([inner, {"not": inner}]) for keyword in ("not", "if")}
+        schema |= {"then": {}, "oneOf": [inner, _schema(draw, 2)], "properties": {"a": inner}}
+        broken = draw.choice([node for node in _nodes(schema) if node])
+        broken[draw.choice([*broken, "format", "propertyNames"])] = draw.choice(_JUNK)
+        assert isinstance(in_fewer_keywords(schema), dict)
+
+
+def _nodes(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for one in value.values() if isinstance(value, dict) else ():
+        yield from _nodes(one)
 
 
 @pytest.mark.parametrize("part", range(4))
