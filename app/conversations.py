@@ -202,6 +202,7 @@ class Conversations(Steering):
         waiting = waiting_call(self._journal.state(conversation), call)
         if waiting is None:
             raise RequestError("not_waiting", f"the call {call} does not wait for a decision")
+        waiter = self._desk.waiter(conversation, call)
         if decision in ("run", "always"):
             offered = (*waiting.suggestions, waiting.name)
             rule = str(Pattern.parse(rule or offered[0]))
@@ -209,7 +210,7 @@ class Conversations(Steering):
             rule = ""
         if arguments is not None and arguments != waiting.arguments and decision != "deny":
             self.edit_call(conversation, call, arguments)
-        self._desk.answer(conversation, call, Answer(decision, reason, rule=rule))
+        waiter.set_result(Answer(decision, reason, rule=rule))
 
     def set_unattended(self, conversation: str, scope: ev.Unattended | None) -> None:
         """Raises ConfigError ``bad_pattern``, RequestError ``no_end``."""

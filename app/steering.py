@@ -77,6 +77,8 @@ class Steering:
             tool = next((one for one in tools if run.address(one.call) == call), None)
             if tool is None or tool.started or tool.status is not None:
                 continue
+            if tool.asked and not run.desk.waits(conversation, call):
+                continue  # it was allowed as it stands
             try:
                 run.parse(tool.name, arguments)
             except ToolError as error:

@@ -41,7 +41,7 @@ class Desk:
         self._forms: dict[tuple[str, str], asyncio.Future[FormReply]] = {}
 
     async def wait(self, conversation: str, call: str) -> Answer:
-        """Wait for :meth:`answer`; cancelled with the run."""
+        """Wait for an answer to the :meth:`waiter`; cancelled with the run."""
         waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiters[conversation, call] = waiter
         try:
@@ -49,12 +49,16 @@ class Desk:
         finally:
             del self._waiters[conversation, call]
 
-    def answer(self, conversation: str, call: str, answer: Answer) -> None:
-        """Raises RequestError ``not_waiting`` when nobody waits for it (any more)."""
-        waiter = self._waiters.get((conversation, call))
-        if waiter is None or waiter.done():
+    def waiter(self, conversation: str, call: str) -> asyncio.Future[Answer]:
+        """Raises RequestError ``not_waiting`` when nobody waits for an answer (any more)."""
+        if not self.waits(conversation, call):
             raise RequestError("not_waiting", f"the call {call} does not wait for a decision")
-        waiter.set_result(answer)
+        return self._waiters[conversation, call]
+
+    def waits(self, conversation: str, call: str) -> bool:
+        """Whether a person's answer is still to come."""
+        found = self._waiters.get((conversation, call))
+        return found is not None and not found.done()
 
     async def wait_form(self, conversation: str, form: str) -> FormReply:
         """Wait for :meth:`answer_form`; cancelled with the call."""

@@ -303,6 +303,22 @@ async def test_a_run_that_concludes_hears_what_is_queued(bench: Make) -> None:
     assert_recorded(b)
 
 
+async def test_what_was_allowed_is_what_runs(bench: Make) -> None:
+    b = bench(WRITE, DONE)
+    id = b.send()
+    asked = (await b.until(ev.ApprovalAsked)).body
+    assert isinstance(asked, ev.ApprovalAsked)
+    await asyncio.sleep(0)
+    b.conversations.decide(b.id, asked.call, "once")
+    with pytest.raises(RequestError, match="does not wait"):
+        b.conversations.decide(b.id, asked.call, "once", arguments='{"x": "b"}')
+    with pytest.raises(RequestError, match="does not wait any more"):
+        b.conversations.edit_call(b.id, asked.call, '{"x": "c"}')
+    turn = await b.ended(id)
+    assert turn.steps[0].tools[0].result == "wrote a"
+    assert_recorded(b)
+
+
 # -- stopping ----------------------------------------------------------------------------------
 
 
