@@ -11,7 +11,7 @@ from engine.config import ModelConfig
 from engine.experts.accelerator import find_accelerator
 from engine.placement.footprint import Footprint
 from engine.protocol import EngineStatus, ExpertReport, HeatWindow, RequestTrace, WeightForm
-from engine.runtime.bounds import Bounds, Rates, bounds
+from engine.runtime.bounds import Bounds, Rates, Reading, bounds
 from engine.runtime.caching import cache_use
 from engine.runtime.engine import Engine
 from engine.runtime.routes import expert_report, tier_uses
@@ -32,11 +32,20 @@ class Loaded:
     footprint: Footprint
     bounds: Bounds = Bounds()  # noqa: RUF009 (frozen)
 
+    @property
+    def reading(self) -> Reading:
+        """For which the machine is measured."""
+        return Reading.of(self.threads, self.footprint, self._dense_form)
+
     def with_rates(self, rates: Rates | None) -> Loaded:
         """With bounds, if it is known what the machine can do."""
-        form: WeightForm = "float32" if self.dtype == "float32" else "bf16"
-        found = bounds(self.footprint, form, rates) if rates is not None else Bounds()
-        return replace(self, bounds=found)
+        if rates is None:
+            return replace(self, bounds=Bounds())
+        return replace(self, bounds=bounds(self.footprint, self._dense_form, rates))
+
+    @property
+    def _dense_form(self) -> WeightForm:
+        return "float32" if self.dtype == "float32" else "bf16"
 
     def status(self, of_process: EngineStatus) -> EngineStatus:
         """What is so without a model, completed."""

@@ -106,7 +106,7 @@ class EngineThread:
 
     def experts(self, window: HeatWindow) -> ExpertReport:
         model = self._model
-        if model is not None and not self._measuring and self._gauge.due(model.threads):
+        if model is not None and not self._measuring and self._gauge.due(model.reading):
             self._measuring = True
             self._mail.put(lambda: None)  # an idle engine wakes up and measures
         return model.expert_report(window) if model is not None else ExpertReport(window)
@@ -225,8 +225,8 @@ class EngineThread:
         self._measuring = False
         model = self._model
         if model is not None:
-            self._gauge.measure(model.threads)
-            self._model = model.with_rates(self._gauge.best(model.threads))
+            self._gauge.measure(model.reading)
+            self._model = model.with_rates(self._gauge.best(model.reading))
 
     def _accept(self, request: Request) -> None:
         del self._arriving[request.id]
@@ -326,7 +326,7 @@ class EngineThread:
             grammars=Grammars(tokenizer, ends),
         )
         dtype_name = str(model.dtype).removeprefix("torch.")
-        return Loaded(
+        loaded = Loaded(
             engine,
             text,
             config,
@@ -334,7 +334,8 @@ class EngineThread:
             model.experts.name,
             threads,
             footprint(config),
-        ).with_rates(self._gauge.best(threads))
+        )
+        return loaded.with_rates(self._gauge.best(loaded.reading))
 
     def _unload(self) -> None:
         model, self._model = self._model, None

@@ -189,7 +189,7 @@ class EnginePanel(QWidget):
             meter.setVisible(status is not None)
         if status is None:
             return
-        memory_bound = self.tr("the {bound} that reading the weights from memory allows")
+        memory_bound = self.tr("the {bound} that reading the weights allows")
         compute_bound = self.tr("the {bound} that the processor's arithmetic allows")
         self._show_speed(
             self.decode, status.decode_tokens_per_s, status.bound_decode_tokens_per_s, memory_bound

@@ -6,7 +6,7 @@ import pytest
 
 from engine.config import ModelConfig
 from engine.placement.footprint import footprint
-from engine.runtime.bounds import Gauge, Rates, bounds
+from engine.runtime.bounds import Gauge, Rates, Reading, bounds
 
 
 def config(experts: int) -> ModelConfig:
@@ -54,7 +54,7 @@ def test_what_a_token_does_not_need_costs_nothing() -> None:
 
 
 def test_rates_of_this_machine() -> None:
-    rates = Rates.measured(1)
+    rates = Rates.measured(Reading(1))
     assert 1e8 < rates.read < 1e13
     assert 1e8 < rates.int8 < 1e14
 
@@ -62,19 +62,27 @@ def test_rates_of_this_machine() -> None:
 def test_the_best_of_a_few_measurements() -> None:
     now = [0.0]
     gauge = Gauge(lambda: now[0])
-    assert gauge.due(1)
-    assert gauge.best(1) is None
+    assert gauge.due(Reading(1))
+    assert gauge.best(Reading(1)) is None
     seen = []
     for time in (0.0, 10.0, 20.0):
         now[0] = time
-        assert gauge.due(1)
-        gauge.measure(1)
-        best = gauge.best(1)
+        assert gauge.due(Reading(1))
+        gauge.measure(Reading(1))
+        best = gauge.best(Reading(1))
         assert best is not None
         seen.append(best)
-        assert not gauge.due(1), "too soon"
+        assert not gauge.due(Reading(1)), "too soon"
     assert [r.read for r in seen] == sorted(r.read for r in seen)
     assert [r.int8 for r in seen] == sorted(r.int8 for r in seen)
     now[0] = 1000.0
-    assert not gauge.due(1), "often enough"
-    assert gauge.due(2), "of other threads nothing is known"
+    assert not gauge.due(Reading(1)), "often enough"
+    assert gauge.due(Reading(2)), "of other threads nothing is known"
+    assert gauge.due(Reading(1, 9)), "nor of what stays in caches"
+
+
+def test_a_small_model_is_read_from_where_it_lies() -> None:
+    small = footprint(config(8))
+    size = small.dense_bytes("bf16") + small.experts_bytes
+    assert Reading.of(2, small, "bf16") == Reading(2, 1 + size // 2**20)
+    assert Reading.of(2, footprint(config(65_536)), "float32") == Reading(2), "more than is read"
