@@ -161,6 +161,7 @@ class MainWindow(QMainWindow):
         chat.resumeAsked.connect(lambda turn: self._command(core.resume, turn))
         chat.laneStopped.connect(lambda lane: self._command(core.stop_lane, lane))
         self.composer.queued.connect(lambda text: self._command(core.queue_message, text))
+        self.steering.bar.wanted_again.connect(self.composer.add)
         chat.restartEngineAsked.connect(self._restart_engine)
         chat.examplePicked.connect(self.send)
         chat.selected.connect(self.panels.inspect)

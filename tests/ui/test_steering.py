@@ -214,6 +214,29 @@ def test_messages_wait_for_the_next_step_and_can_be_taken_back(
     assert heard == ["Begin.", "In whole numbers."]
 
 
+def test_what_a_stopped_run_did_not_hear_is_written_again(qtbot: QtBot, stage: MakeStage) -> None:
+    async def wait() -> None:
+        await asyncio.sleep(60)
+
+    s = stage(lambda request: Reply(text="Never said.", pause=wait))
+    s.ask("Begin.")
+    qtbot.waitUntil(lambda: s.bridge.state.running and bool(s.turn.steps))
+    composer = s.window.composer
+    qtbot.waitUntil(lambda: "next step" in composer.editor.placeholderText())
+    s.ask("In whole numbers.")
+    chips = lambda: [c for c in s.window.findChildren(Chip) if c.isVisible()]  # noqa: E731
+    qtbot.waitUntil(lambda: len(chips()) == 1)
+    s.press("stop")
+    qtbot.waitUntil(ended(s))
+    qtbot.waitUntil(
+        lambda: [c.accessibleName() for c in chips()] == ["Not heard: In whole numbers."]
+    )
+    composer.editor.setPlainText("Try once more.")
+    s.click(qtbot, "writeAgain")
+    assert composer.editor.toPlainText() == "Try once more.\n\nIn whole numbers."
+    assert chips() == []
+
+
 def test_reasoning_is_changed_while_it_is_written(qtbot: QtBot, stage: MakeStage) -> None:
     async def slowly() -> None:
         await asyncio.sleep(0.03)

@@ -181,6 +181,10 @@ class Composer(Card):
         self.editor.moveCursor(self.editor.textCursor().MoveOperation.End)
         self.editor.setFocus()
 
+    def add(self, text: str) -> None:
+        """Put text behind what is written."""
+        self.write("\n\n".join(filter(None, (self.editor.toPlainText().strip(), text))))
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Where it is narrow, the choices take two lines."""
         super().resizeEvent(event)

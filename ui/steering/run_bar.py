@@ -27,8 +27,8 @@ class Chip(Card):
 
     removed = Signal(str)
 
-    def __init__(self, message: ev.MessageQueued, room: int) -> None:
-        """``room``: pixels that its text may take."""
+    def __init__(self, message: ev.MessageQueued, room: int, heard: bool = True) -> None:
+        """``room``: pixels that its text may take; not ``heard``: the run is over."""
         super().__init__("chip")
         self.setObjectName("queuedChip")
         self.id = message.id
@@ -38,9 +38,14 @@ class Chip(Card):
         text.setText(QFontMetrics(current().small_font).elidedText(words, end, room))
         text.setFont(current().small_font)
         self.setToolTip(message.text[:2000])
-        self.setAccessibleName(self.tr("Queued: {text}").format(text=words))
-        remove = button("✕", "removeQueued", self.tr("Take it back"), "close")
-        remove.setFixedSize(22, 20)
+        name = self.tr("Queued: {text}") if heard else self.tr("Not heard: {text}")
+        self.setAccessibleName(name.format(text=words))
+        if heard:
+            remove = button("✕", "removeQueued", self.tr("Take it back"), "close")
+            remove.setFixedSize(22, 20)
+        else:
+            tip = self.tr("Put it into the message that you write")
+            remove = button(self.tr("Write again"), "writeAgain", tip, "quiet")
         remove.clicked.connect(lambda: self.removed.emit(self.id))
         self.column.setContentsMargins(10, 1, 2, 1)
         self.column.addLayout(line(text, remove, spacing=2))
@@ -48,14 +53,15 @@ class Chip(Card):
 
 class RunBar(QWidget):
     """Hidden while there is nothing to say. Signals: ``continued``, ``stepped``, ``stopped``,
-    ``unqueued(id)``, ``call_edited(address, arguments)``, ``result_edited(address, result)``: the
-    texts as they stand, for an editor.
+    ``unqueued(id)``, ``wanted_again(text)``, ``call_edited(address, arguments)``,
+    ``result_edited(address, result)``: the texts as they stand, for an editor.
     """
 
     continued = Signal()
     stepped = Signal()
     stopped = Signal()
     unqueued = Signal(str)
+    wanted_again = Signal(str)
     call_edited = Signal(str, str)
     result_edited = Signal(str, str)
 
@@ -83,7 +89,9 @@ class RunBar(QWidget):
         self._chip_line.addWidget(self._for_next)
         self._chip_line.addStretch(1)
         self._shown_chips: list[Chip] = []
-        self._chips_shown: tuple[int, list[str]] = (0, [])
+        self._chips_shown: tuple[int, bool, list[str]] = (0, True, [])
+        self._taken: set[str] = set()
+        """Unheard messages that were put into the composer."""
         self._held = self._make_held()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 6)
@@ -144,9 +152,11 @@ class RunBar(QWidget):
         if counts != self._countdown.isActive():
             self._countdown.start() if counts else self._countdown.stop()
         self._show_plan(status)
-        self._show_chips(status.queued)
+        unheard = tuple(one for one in status.unheard if one.id not in self._taken)
+        self._show_chips(status.queued or unheard, heard=status.running)
         self._show_held(status)
-        self.setVisible(bool(status.plan or status.queued or status.held or status.pausing))
+        chips = bool(status.queued or unheard)
+        self.setVisible(bool(status.plan or chips or status.held or status.pausing))
 
     def _show_plan(self, status: Status) -> None:
         self._plan_card.setVisible(bool(status.plan))
@@ -164,13 +174,16 @@ class RunBar(QWidget):
         self._plan_open = not self._plan_text.isVisibleTo(self._plan_card)
         self._show()
 
-    def _show_chips(self, queued: tuple[ev.MessageQueued, ...]) -> None:
+    def _show_chips(self, queued: tuple[ev.MessageQueued, ...], heard: bool) -> None:
         self._chips.setVisible(bool(queued))
         narrow = self.width() < _NARROW
         self._for_next.setVisible(not narrow)
+        next_step = self.tr("For the next step:")
+        self._for_next.setText(next_step if heard else self.tr("Not heard yet:"))
         taken = 0 if narrow else self._for_next.sizeHint().width()
-        room = min(_CHIP, (self.width() - taken) // max(len(queued), 1) - 50)
-        shown = (room, [message.id for message in queued])
+        buttons = 50 if heard else 120
+        room = min(_CHIP, (self.width() - taken) // max(len(queued), 1) - buttons)
+        shown = (room, heard, [message.id for message in queued])
         if shown == self._chips_shown:
             return
         self._chips_shown = shown
@@ -178,10 +191,17 @@ class RunBar(QWidget):
             self._chip_line.removeWidget(chip)
             chip.hide()
             chip.deleteLater()
-        self._shown_chips = [Chip(message, max(room, 40)) for message in queued]
+        self._shown_chips = [Chip(message, max(room, 40), heard) for message in queued]
         for i, chip in enumerate(self._shown_chips, 1):
-            chip.removed.connect(self.unqueued)
+            chip.removed.connect(self.unqueued if heard else self._write_again)
             self._chip_line.insertWidget(i, chip)
+
+    def _write_again(self, id: str) -> None:
+        self._taken.add(id)
+        for message in self._status.unheard:
+            if message.id == id:
+                self.wanted_again.emit(message.text)
+        self._show()
 
     def _show_held(self, status: Status) -> None:
         self._held.setVisible(bool(status.held) or status.pausing)

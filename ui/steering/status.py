@@ -52,6 +52,8 @@ class Status:
     pausing: bool = False
     held: tuple[Held, ...] = ()
     queued: tuple[ev.MessageQueued, ...] = ()
+    unheard: tuple[ev.MessageQueued, ...] = ()
+    """Queued in a run that ended before a step took them."""
     plan: tuple[ev.PlanItem, ...] = ()
     breakpoints: tuple[ev.Breakpoint, ...] = ()
 
@@ -64,12 +66,14 @@ class Status:
         running = turn.status == "running"
         at_work = [one for one in (turn, *turn.lanes) if one.status == "running"]
         held = tuple(Held(one, one.paused) for one in at_work if one.paused is not None)
-        queued = {one.id: one for lane in at_work for one in lane.queued}
+        lanes = at_work if running else (turn, *turn.lanes)
+        queued = tuple({one.id: one for lane in lanes for one in lane.queued}.values())
         return cls(
             running,
             running and not held and any(one.pausing for one in at_work),
             held,
-            tuple(queued.values()) if running else (),
+            queued if running else (),
+            () if running else queued,
             plan_on(path),
             state.breakpoints,
         )
