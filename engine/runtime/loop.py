@@ -35,6 +35,7 @@ from engine.runtime.bounds import Gauge
 from engine.runtime.caching import new_tree
 from engine.runtime.defaults import read_defaults
 from engine.runtime.engine import Engine, TextEnds
+from engine.runtime.heap import give_back_freed_memory, keep_freed_memory
 from engine.runtime.loaded import Loaded
 from engine.runtime.runner import Runner
 from engine.runtime.streaming import stream_from
@@ -77,6 +78,7 @@ class EngineThread:
 
     def start(self) -> None:
         """Start the thread."""
+        keep_freed_memory()
         self._thread.start()
 
     def close(self) -> None:
@@ -349,6 +351,8 @@ class EngineThread:
                 )
             )
             model.engine.close()
+            del model
+            give_back_freed_memory()
         if self._state != "loading":
             self._set("empty")
 

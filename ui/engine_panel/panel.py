@@ -238,7 +238,7 @@ class EnginePanel(QWidget):
             note = self.tr("{share:.0%} of {against}").format(share=value / bound, against=against)
             if value > bound:
                 note = self.tr(
-                    "{note}. The processor's cache helps, or other programs slowed the measurement."
+                    "{note}. Replies share a reading, or other programs slowed the measurement."
                 ).format(note=note)
             meter.show_value(words.speed(value), value / bound, note)
 
