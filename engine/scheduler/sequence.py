@@ -49,6 +49,8 @@ class Sequence:
         """Whether the archive was asked for what its pages do not have."""
         self.told = 0.0
         """When its client last heard how far its prompt is."""
+        self._reached = 0
+        """The most tokens that it had computed when it was preempted."""
         self._fresh = True
         """Whether it has computed nothing yet."""
         self.first_token = 0.0
@@ -108,8 +110,10 @@ class Sequence:
         self.check()
 
     def adopted(self, before: int) -> None:
-        """Others have computed what it has beyond ``before`` tokens, while it waited for them."""
-        self.cached = min(self.cached + self.computed - before, self.prompt_tokens)
+        """Others have computed what it has beyond ``before`` tokens; it may have done so itself,
+        before it was preempted."""
+        gained = max(self.computed - max(before, self._reached), 0)
+        self.cached = min(self.cached + gained, self.prompt_tokens)
         self.check()
 
     def restored(self, before: int, *, all_of_it: bool) -> None:
@@ -124,6 +128,7 @@ class Sequence:
 
     def close(self) -> PagedCache:
         """Give up its pages."""
+        self._reached = max(self._reached, self.computed)
         cache, self._cache = self.cache, None
         for other in self.kin:
             other.kin.pop(self, None)

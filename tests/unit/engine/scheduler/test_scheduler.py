@@ -129,6 +129,21 @@ def test_who_waited_for_one_that_is_dropped_goes_on_from_there(tokenizer: Tokeni
     assert cached(third) == 599
 
 
+def test_what_it_had_computed_itself_does_not_count_as_cached(tokenizer: Tokenizer) -> None:
+    """A preempted one finds its prompt computed by another when it comes back."""
+    world = World(tokenizer, pages=3, limits=SchedulerLimits(chunks=Chunks(most=96)))
+    world.ask(prompt(1), 1)
+    world.step()
+    slow = world.ask(prompt(2, 5), 2, priority="background")
+    world.step()
+    first, second = world.ask(prompt(115), 15), world.ask(prompt(82, 5), 1)
+    world.run()
+    assert world.scheduler.preemptions
+    for one in (slow, first, second):
+        assert one.tokens == alone(one.request)
+    assert cached(slow) == 1, "the first token, of the request before"
+
+
 def test_nobody_waits_for_a_few_common_tokens(tokenizer: Tokenizer) -> None:
     """As of all prompts that begin with the same system prompt of a line."""
     world = World(tokenizer)
