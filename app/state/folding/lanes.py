@@ -8,7 +8,7 @@ import msgspec
 
 from app import events as ev
 from app.events import Event
-from app.state.folding.turn import resumed
+from app.state.folding.turn import ended, resumed
 from app.state.folding.within import apply, with_turn
 from app.state.values import ConversationState, Turn
 
@@ -25,27 +25,12 @@ def _(body: ev.LaneBegin, state: ConversationState, event: Event) -> Conversatio
 
 @apply.register
 def _(body: ev.LaneResumed, state: ConversationState, event: Event) -> ConversationState:
-    return with_turn(
-        state, body.lane, lambda t: replace(resumed(t, event.at), lane_end=None, ended=0.0)
-    )
+    return with_turn(state, body.lane, lambda t: replace(resumed(t, event.at), lane_end=None))
 
 
 @apply.register
 def _(body: ev.LaneEnd, state: ConversationState, event: Event) -> ConversationState:
-    return with_turn(
-        state,
-        body.lane,
-        lambda t: replace(
-            t,
-            status=body.status,
-            answer=body.answer,
-            ended=event.at,
-            paused=None,
-            away=None,
-            pausing=False,
-            lane_end=body,
-        ),
-    )
+    return with_turn(state, body.lane, lambda t: replace(ended(t, body, event.at), lane_end=body))
 
 
 @apply.register

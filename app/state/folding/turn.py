@@ -31,19 +31,7 @@ def _(body: ev.TurnResumed, state: ConversationState, event: Event) -> Conversat
 
 @apply.register
 def _(body: ev.TurnEnd, state: ConversationState, event: Event) -> ConversationState:
-    return with_turn(
-        state,
-        body.turn,
-        lambda t: replace(
-            t,
-            status=body.status,
-            answer=body.answer,
-            ended=event.at,
-            paused=None,
-            away=None,
-            pausing=False,
-        ),
-    )
+    return with_turn(state, body.turn, lambda t: ended(t, body, event.at))
 
 
 @apply.register
@@ -72,7 +60,21 @@ def _(body: ev.Failed, state: ConversationState, event: Event) -> ConversationSt
     return with_turn(state, event.run, lambda t: replace(t, failure=body))
 
 
+def ended(turn: Turn, body: ev.TurnEnd | ev.LaneEnd, at: float) -> Turn:
+    """A turn or a lane that is over, and so waits for nothing."""
+    return replace(
+        turn,
+        status=body.status,
+        answer=body.answer,
+        ended=at,
+        paused=None,
+        away=None,
+        pausing=False,
+    )
+
+
 def resumed(turn: Turn, at: float) -> Turn:
+    """A turn or a lane at work again after its last finished step."""
     # A step that never ended is run again, so what it had written is dropped; unless calls of
     # it had begun: they happened, and the model has to know.
     done = tuple(
