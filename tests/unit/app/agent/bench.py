@@ -105,6 +105,10 @@ class ToyBox:
     def get(self, name: str) -> Tool | None:
         return self._toys.get(name)
 
+    def put(self, toy: Toy) -> None:
+        """Another toy, in the place of one of that name if there is one."""
+        self._toys[toy.spec.function.name] = toy
+
     def writes(self, name: str) -> None:
         """From now on that toy changes things."""
         self._toys[name].read_only = False
@@ -122,7 +126,8 @@ class ToyBox:
         return []
 
     async def forget(self, conversation: str) -> None:
-        pass
+        for toy in self._toys.values():
+            await toy.forget(conversation)
 
 
 RUN = RunSettings(tools=("echo", "write", "fail", "wait"))

@@ -354,7 +354,7 @@ async def test_tools_side_by_side_count_once_after_a_restart_too(bench: Make) ->
 
     calls = tuple(("echo", f'{{"x": "{n}"}}') for n in range(4))
     b = bench(Reply(calls=calls), DONE)
-    b.tools._toys["echo"] = Toy("echo", nap)
+    b.tools.put(Toy("echo", nap))
     turn = await b.ask()
     each = sum(tool.seconds for tool in turn.steps[0].tools)
     assert 0.2 <= budget.used_before(turn, Prices()).tool_seconds < each / 2

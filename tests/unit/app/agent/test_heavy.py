@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +18,8 @@ from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
 from app.errors import BackendError, RequestError
 from app.state import Turn, fold_all
-from tests.unit.app.agent.bench import RUN, Bench, assert_recorded
+from app.tools.base import ToolContext
+from tests.unit.app.agent.bench import RUN, Bench, Toy, assert_recorded
 
 Make = Callable[..., Bench]
 FOUR = msgspec.structs.replace(RUN, effort="heavy", lanes=4, seed=7)
@@ -116,21 +119,45 @@ async def test_a_lane_that_fails_is_left_out_with_its_reason(bench: Make) -> Non
     assert_recorded(b)
 
 
+class Echo(Toy):
+    """Keeps what it said last in a file for each place that calls it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("echo", None)
+        self._folder = folder
+        self.forgotten: list[Path] = []
+
+    async def run(
+        self, arguments: dict[str, Any], context: ToolContext, output: Callable[[str], None]
+    ) -> str:
+        self._kept(context.conversation).write_text(arguments["x"])
+        return str(arguments["x"])
+
+    async def forget(self, conversation: str) -> None:
+        self.forgotten.append(self._kept(conversation))
+        self.forgotten[-1].unlink()
+
+    def _kept(self, place: str) -> Path:
+        return self._folder / place.replace("/", "-")
+
+
 async def test_a_lane_whose_tools_cannot_be_tidied_up_harms_no_other(
-    bench: Make, caplog: pytest.LogCaptureFixture
+    bench: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    b = bench(model=seeded(lambda n: Reply(text="12"), Reply(text="It is 12.")))
-    forgotten: list[str] = []
+    kept = tmp_path / "kept"
+    kept.mkdir()
 
-    async def forget(place: str) -> None:
-        forgotten.append(place)
-        raise OSError("the scratch folder is gone")
+    def lose(number: int) -> Reply:
+        for file in kept.iterdir():
+            file.unlink()
+        return Reply(text="12")
 
-    b.tools.forget = forget  # type: ignore[method-assign]
+    b = bench(model=seeded(lose, Reply(text="It is 12.")))
+    b.tools.put(echo := Echo(kept))
     turn = await b.ask(settings=FOUR)
     assert [lane.status for lane in turn.lanes] == ["answered"] * 4
-    assert (turn.status, len(forgotten)) == ("answered", 4)
-    assert "the scratch folder is gone" in caplog.text
+    assert (turn.status, len(set(echo.forgotten))) == ("answered", 4)
+    assert all(f"No such file or directory: '{file}'" in caplog.text for file in echo.forgotten)
     assert_recorded(b)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 
@@ -14,7 +15,7 @@ from app.agent.repeats import Repeats, heated, key_of
 from app.backends.base import ModelRequest, Traits
 from app.backends.scripted import Reply
 from app.state import Turn
-from tests.unit.app.agent.bench import DONE, ECHO, Bench, assert_recorded
+from tests.unit.app.agent.bench import DONE, ECHO, Bench, Toy, assert_recorded
 
 Make = Callable[..., Bench]
 
@@ -90,18 +91,14 @@ async def test_many_equal_calls_in_one_reply(bench: Make) -> None:
     assert_recorded(b)
 
 
-async def test_a_result_that_changes_is_no_loop(
-    bench: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    count = 0
+async def test_a_result_that_changes_is_no_loop(bench: Make) -> None:
+    count = itertools.count()
 
-    def parse(name: str, arguments: str) -> dict[str, object]:
-        nonlocal count
-        count += 1
-        return {"x": str(count)}
+    async def tick(x: str, output: Callable[[str], None]) -> str:
+        return str(next(count))
 
     b = bench(*[ECHO] * 8, DONE)
-    monkeypatch.setattr(b.tools, "parse", parse)
+    b.tools.put(Toy("echo", tick))
     turn = await b.ask()
     assert len(set(results(turn))) == 8
     assert stages(b) == []

@@ -132,7 +132,7 @@ async def test_a_second_stop_does_not_break_into_the_first(bench: Make) -> None:
         return ""
 
     b = bench(Reply(calls=(("wait", "{}"),)))
-    b.tools._toys["wait"] = Toy("wait", stubborn)
+    b.tools.put(Toy("wait", stubborn))
     id = b.send()
     async with asyncio.timeout(10):
         await b.tools.waiting.wait()
