@@ -17,7 +17,7 @@ from app import events as ev
 from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
 from tests.ui.stage import MakeStage
-from ui.chat.message_rows import HeaderButton
+from ui.chat.header_button import HeaderButton
 from ui.chat.text_widgets import RichText
 
 RUN = ev.RunSettings(tools=("calculator", "python"), effort="heavy", lanes=4, seed=1)

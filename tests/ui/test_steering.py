@@ -18,7 +18,7 @@ from app import events as ev
 from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
 from tests.ui.stage import MakeStage, Stage
-from ui.chat.message_rows import HeaderButton
+from ui.chat.header_button import HeaderButton
 from ui.chat.text_widgets import PlainText
 from ui.context.bar import words_of
 from ui.steering.dialogs import EditDialog, RerunDialog

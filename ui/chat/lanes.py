@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from app.agent.history import thought_of
 from app.state import Part, Turn
-from ui.chat.message_rows import HeaderButton
+from ui.chat.header_button import HeaderButton
 from ui.chat.row_base import (
     Card,
     ChatActions,

@@ -1,13 +1,15 @@
-"""Rows of words: what the person wrote, reasoning, answers, code, and what stands around them."""
+"""Rows of what came of a message: reasoning, answers, code, and what stands around them."""
 
 from __future__ import annotations
 
 import time
+from html import escape
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication, QKeyEvent, QMouseEvent
-from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
+from ui.chat.header_button import HeaderButton
 from ui.chat.markdown import code_html, to_html
 from ui.chat.row_base import (
     Card,
@@ -26,146 +28,11 @@ from ui.chat.rows import (
     Row,
     TextRow,
     TroubleRow,
-    UserRow,
     WaitRow,
 )
 from ui.chat.text_widgets import PlainText, RichText
 from ui.theme import Theme
 from ui.words import count, sentence, span, took
-
-
-class UserWidget(RowWidget):
-    """A user message, with edit-and-resend and the branch switcher."""
-
-    def __init__(self, actions: ChatActions, parent: QWidget) -> None:
-        super().__init__(actions, parent)
-        self._row: UserRow | None = None
-        self._card = Card("user")
-        self._text = PlainText(max_height=480)
-        self._text.setViewportMargins(0, 3, 0, 0)  # its room below, so that it stands in the middle
-        self._text.setAccessibleName(self.tr("Your message"))
-        self._editor = QPlainTextEdit()
-        self._editor.setObjectName("editMessage")
-        self._editor.setAccessibleName(self.tr("Edit message"))
-        self._save = button(
-            self.tr("Send again"), "resendEdited", self.tr("Send the edited message"), "primary"
-        )
-        self._cancel = button(self.tr("Cancel"), "cancelEdit", self.tr("Keep the message as it is"))
-        self._edit_line = QWidget()
-        self._edit_line.setLayout(line(None, self._cancel, self._save))
-        self._previous = button("‹", "previousBranch", self.tr("Previous version"), "quiet")
-        self._next = button("›", "nextBranch", self.tr("Next version"), "quiet")
-        self._place = label("faint")
-        self._edit = button(
-            self.tr("Edit"), "editUserMessage", self.tr("Edit and send again"), "quiet"
-        )
-        self._tools = QWidget()
-        self._tools.setLayout(
-            line(None, self._previous, self._place, self._next, self._edit, spacing=2)
-        )
-        head = QHBoxLayout()
-        head.addWidget(self._text, 1, Qt.AlignmentFlag.AlignVCenter)
-        head.addWidget(self._tools, 0, Qt.AlignmentFlag.AlignTop)
-        self._card.column.addLayout(head)
-        self._card.column.addWidget(self._editor)
-        self._card.column.addWidget(self._edit_line)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 16, 0, 4)
-        column.addWidget(self._card)
-        self._edit.clicked.connect(lambda: self._set_editing(True))
-        self._cancel.clicked.connect(lambda: self._set_editing(False))
-        self._save.clicked.connect(self._resend)
-        self._previous.clicked.connect(lambda: self._branch(-1))
-        self._next.clicked.connect(lambda: self._branch(1))
-
-    def bind(self, row: Row, theme: Theme, opened: bool) -> None:
-        assert isinstance(row, UserRow)
-        same = self._row is not None and self._row.turn.id == row.turn.id
-        self._row = row
-        self._text.setFont(theme.body_font)
-        self._text.show_text(row.turn.text)
-        count = len(row.siblings)
-        for widget in (self._previous, self._place, self._next):
-            widget.setVisible(count > 1)
-        at = row.siblings.index(row.turn.id)
-        self._place.setText(f"{at + 1}/{count}")
-        self._previous.setEnabled(at > 0)
-        self._next.setEnabled(at + 1 < count)
-        self._edit.setEnabled(row.turn.status != "running")
-        if not same:
-            self._set_editing(False, tell=False)
-
-    def height_at(self, width: int) -> int:
-        inner = self._card.inner_width(width)
-        if self._editor.isVisibleTo(self):
-            lines = max(self._editor.document().blockCount(), 2)
-            self._editor.setFixedHeight(min(lines, 12) * self.fontMetrics().lineSpacing() + 24)
-        else:
-            tools = self._tools.sizeHint().width() + 8
-            self._text.setFixedHeight(self._text.height_at(max(inner - tools, 60)))
-        return natural_height(self)
-
-    def _set_editing(self, editing: bool, tell: bool = True) -> None:
-        self._text.setVisible(not editing)
-        self._editor.setVisible(editing)
-        self._edit_line.setVisible(editing)
-        self._tools.setVisible(not editing)
-        if editing and self._row is not None:
-            self._editor.setPlainText(self._row.turn.text)
-            self._editor.setFocus()
-        if tell:
-            self.actions_.resized.emit(self.key)
-
-    def _resend(self) -> None:
-        text = self._editor.toPlainText().strip()
-        if self._row is not None and text:
-            self._set_editing(False)
-            self.actions_.edited.emit(self._row.turn.id, text)
-
-    def _branch(self, step: int) -> None:
-        if self._row is not None:
-            at = self._row.siblings.index(self._row.turn.id) + step
-            self.actions_.branch_selected.emit(self._row.siblings[at])
-
-
-class HeaderButton(QWidget):
-    """A line that opens and closes what is under it, by click, Space or Enter."""
-
-    def __init__(self, name: str, toggle: object) -> None:
-        super().__init__()
-        self.setObjectName(name)
-        self.setProperty("role", "header")
-        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.setCursor(Qt.CursorShape.PointingHandCursor)
-        self._toggle = toggle
-        self.arrow = label("faint")
-        self.title = label()
-        self.detail = ElidedLabel("faint")
-        self.state = label("faint")
-        self._line = line(self.arrow, self.title, self.detail, self.state)
-        self._line.setStretch(2, 1)
-        self.setLayout(self._line)
-
-    def add(self, widget: QWidget) -> None:
-        """Put something at the line's end."""
-        self._line.addWidget(widget)
-
-    def show_open(self, opened: bool) -> None:
-        """Point the arrow."""
-        self.arrow.setText("▾" if opened else "▸")
-
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """Toggle."""
-        if event.button() == Qt.MouseButton.LeftButton:
-            self._toggle()  # type: ignore[operator]
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Toggle by keyboard."""
-        if event.key() in (Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self._toggle()  # type: ignore[operator]
-        else:
-            super().keyPressEvent(event)
 
 
 class ReasoningWidget(RowWidget):
@@ -403,6 +270,4 @@ def _wrap(row: QWidget, content: QWidget) -> None:
 
 
 def _paragraphs(*texts: str) -> str:
-    from html import escape
-
     return "".join(f"<p>{escape(t)}</p>" for t in texts if t)

@@ -12,7 +12,7 @@ from app.tools.web.untrusted import for_people
 from ui.chat.approval_box import ApprovalBox, Given, single
 from ui.chat.artefacts import Artefacts
 from ui.chat.changes import Changes, DiffText
-from ui.chat.message_rows import HeaderButton
+from ui.chat.header_button import HeaderButton
 from ui.chat.row_base import (
     Card,
     ChatActions,

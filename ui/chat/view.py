@@ -17,7 +17,6 @@ from ui.chat.message_rows import (
     RemarkWidget,
     TextWidget,
     TroubleWidget,
-    UserWidget,
     WaitWidget,
 )
 from ui.chat.row_base import ChatActions, RowWidget, button
@@ -35,6 +34,7 @@ from ui.chat.rows import (
     WaitRow,
 )
 from ui.chat.tool_row import ToolWidget
+from ui.chat.user_row import UserWidget
 from ui.chat.virtual_list import VirtualList
 from ui.theme import Theme, current
 

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from app import events as ev
 from app.state import ConversationState
-from ui.chat.message_rows import HeaderButton
+from ui.chat.header_button import HeaderButton
 from ui.chat.row_base import Card, ElidedLabel, button, label, line
 from ui.chat.text_widgets import PlainText
 from ui.steering.status import Held, Status, address, plan_gist, plan_text
