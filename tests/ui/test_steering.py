@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 
 import pytest
 from PySide6.QtCore import Qt
@@ -17,10 +15,7 @@ from pytestqt.qtbot import QtBot
 from app import events as ev
 from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
-from tests.ui.stage import MakeStage, Stage
-from ui.chat.header_button import HeaderButton
-from ui.chat.text_widgets import PlainText
-from ui.context.bar import words_of
+from tests.ui.stage import MakeStage, Stage, sums
 from ui.steering.dialogs import EditDialog, RerunDialog
 from ui.steering.run_bar import Chip
 
@@ -37,20 +32,8 @@ def stage(make_stage: MakeStage) -> MakeStage:
     return make
 
 
-def sums(request: ModelRequest) -> Reply:
-    """Adds one in each of three steps, then answers."""
-    done = sum(m.role == "tool" for m in request.messages)
-    if done == 3:
-        return Reply("that is all", "The last was " + (request.messages[-1].content or ""))
-    return Reply(f"thought {done}", calls=(("calculator", f'{{"expression": "{done}+1"}}'),))
-
-
 def held(s: Stage) -> bool:
     return bool(s.bridge.state.turns) and s.turn.paused is not None
-
-
-def ended(s: Stage) -> Callable[[], bool]:
-    return lambda: bool(s.bridge.state.turns) and not s.bridge.state.running
 
 
 def add_breakpoint(s: Stage, qtbot: QtBot, kind: str, value: str) -> None:
@@ -103,7 +86,7 @@ def test_breakpoint_step_and_continue(qtbot: QtBot, stage: MakeStage) -> None:
     qtbot.keyClick(s.window, Qt.Key.Key_F10)
     qtbot.waitUntil(lambda: held(s) and len(s.turn.steps) == 2)
     qtbot.keyClick(s.window, Qt.Key.Key_F8)
-    qtbot.waitUntil(ended(s))
+    qtbot.waitUntil(s.ended)
     assert s.turn.answer == "The last was 3"
     assert not s.window.steering.bar.isVisible()
     assert button.text() == "Pause" and not button.isEnabled()
@@ -172,7 +155,7 @@ def test_a_call_is_edited_before_and_its_result_after_it_ran(
     qtbot.waitUntil(lambda: s.window.steering._status.held != ())
     s.core.set_breakpoints(s.bridge.state.id, ()).result()
     s.click(qtbot, "continueHeld")
-    qtbot.waitUntil(ended(s))
+    qtbot.waitUntil(s.ended)
     told = s.model.requests[1].messages
     assert told[-1].content == "forty-two"
     assert told[-2].reasoning_content == "a better thought"
@@ -208,7 +191,7 @@ def test_messages_wait_for_the_next_step_and_can_be_taken_back(
     qtbot.mouseClick(s.buttons("removeQueued")[1], Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: len(chips()) == 1)
     gate.set()
-    qtbot.waitUntil(ended(s))
+    qtbot.waitUntil(s.ended)
     assert chips() == []
     heard = [m.content for m in s.model.requests[-1].messages if m.role == "user"]
     assert heard == ["Begin.", "In whole numbers."]
@@ -227,7 +210,7 @@ def test_what_a_stopped_run_did_not_hear_is_written_again(qtbot: QtBot, stage: M
     chips = lambda: [c for c in s.window.findChildren(Chip) if c.isVisible()]  # noqa: E731
     qtbot.waitUntil(lambda: len(chips()) == 1)
     s.press("stop")
-    qtbot.waitUntil(ended(s))
+    qtbot.waitUntil(s.ended)
     qtbot.waitUntil(
         lambda: [c.accessibleName() for c in chips()] == ["Not heard: In whole numbers."]
     )
@@ -254,7 +237,7 @@ def test_reasoning_is_changed_while_it_is_written(qtbot: QtBot, stage: MakeStage
     assert isinstance(dialog, EditDialog)
     dialog.editor.setPlainText("the north wing")
     dialog.accept()
-    qtbot.waitUntil(ended(s))
+    qtbot.waitUntil(s.ended)
     assert s.turn.answer == "North it is."
     assert "the north wing" in repr(s.model.requests[-1].messages)
 
@@ -279,14 +262,14 @@ def test_pause_by_key_and_stop_from_the_bar(qtbot: QtBot, stage: MakeStage) -> N
     gate.set()
     qtbot.waitUntil(lambda: where.text() == "Paused before the call")
     s.click(qtbot, "stopHeld")
-    qtbot.waitUntil(ended(s))
+    qtbot.waitUntil(s.ended)
     assert s.turn.status == "stopped"
 
 
 def test_fork_and_run_again_with_other_settings(qtbot: QtBot, stage: MakeStage) -> None:
     s = stage(sums)
     s.ask("Count.")
-    qtbot.waitUntil(ended(s))
+    qtbot.waitUntil(s.ended)
     first = s.turn
     # After the second step, paused: its result can be changed before the model goes on.
     choose(menu(s, first.steps[1].span), "forkPaused")
@@ -300,7 +283,7 @@ def test_fork_and_run_again_with_other_settings(qtbot: QtBot, stage: MakeStage) 
     dialog.accept()
     qtbot.waitUntil(lambda: s.turn.steps[1].tools[0].result == "20")
     s.press("pauseRun")
-    qtbot.waitUntil(ended(s))
+    qtbot.waitUntil(s.ended)
     assert [tool.result for step in s.turn.steps for tool in step.tools] == ["1", "20", "3"]
     assert first in s.bridge.state.turns, "what was forked from is as it was"
     # From the third step again, with another model, temperature and seed.
@@ -316,7 +299,7 @@ def test_fork_and_run_again_with_other_settings(qtbot: QtBot, stage: MakeStage) 
     rerun.model.setText("other")
     rerun.effort.setCurrentIndex(rerun.effort.findData("fast"))
     rerun.accept()
-    qtbot.waitUntil(lambda: s.turn.id not in (first.id, second.id) and ended(s)())
+    qtbot.waitUntil(lambda: s.turn.id not in (first.id, second.id) and s.ended())
     settings = s.turn.settings
     assert (settings.temperature, settings.seed, settings.effort) == (0.4, 11, "fast")
     assert s.model.requests[-1].model == "other" and len(s.turn.steps) == 4
@@ -326,16 +309,16 @@ def test_fork_and_run_again_with_other_settings(qtbot: QtBot, stage: MakeStage) 
     assert isinstance(rerun, RerunDialog)
     third = s.turn.id
     rerun.accept()
-    qtbot.waitUntil(lambda: s.turn.id != third and ended(s)())
+    qtbot.waitUntil(lambda: s.turn.id != third and s.ended())
     assert s.turn.answer == "The last was 3"
     choose(menu(s, s.turn.steps[1].span), "rerunStep")
-    qtbot.waitUntil(lambda: len(s.bridge.state.turns) == 5 and ended(s)())
+    qtbot.waitUntil(lambda: len(s.bridge.state.turns) == 5 and s.ended())
 
 
 def test_a_line_of_the_trace_becomes_a_breakpoint(qtbot: QtBot, stage: MakeStage) -> None:
     s = stage(sums)
     s.ask("Count.")
-    qtbot.waitUntil(ended(s))
+    qtbot.waitUntil(s.ended)
     s.window.trace.reveal(s.turn.steps[1].tools[0].call)
     s.press("toggleBreakpoint")
     qtbot.waitUntil(lambda: s.bridge.state.breakpoints == (ev.Breakpoint("tool", "calculator"),))
@@ -347,109 +330,3 @@ def test_a_line_of_the_trace_becomes_a_breakpoint(qtbot: QtBot, stage: MakeStage
     s.window.trace.reveal(s.turn.steps[2].span)
     s.press("toggleBreakpoint")
     qtbot.waitUntil(lambda: s.bridge.state.breakpoints == (ev.Breakpoint("step", number=3),))
-
-
-def test_the_plan_is_shown_as_it_changes(qtbot: QtBot, stage: MakeStage) -> None:
-    gate = threading.Event()
-
-    async def wait() -> None:
-        while not gate.is_set():
-            await asyncio.sleep(0.005)
-
-    def model(request: ModelRequest) -> Reply:
-        done = sum(m.role == "tool" for m in request.messages)
-        if done == 0:
-            items = '[{"text": "read the logs", "status": "doing"}, {"text": "answer"}]'
-            return Reply(calls=(("plan", f'{{"items": {items}}}'),))
-        if done == 1:
-            change = '{"update": [{"item": 1, "status": "done"}, {"item": 2, "status": "doing"}]}'
-            return Reply(calls=(("plan", change),), pause=wait)
-        return Reply(text="North.")
-
-    s = stage(model)
-    s.ask("Which wing?")
-    text = s.window.findChild(PlainText, "planText")
-    assert text is not None
-    qtbot.waitUntil(lambda: text.toPlainText() == "▸\tread the logs\n○\tanswer")
-    assert text.isVisible()
-    gate.set()
-    qtbot.waitUntil(lambda: text.toPlainText() == "✓\tread the logs\n▸\tanswer")
-    qtbot.waitUntil(ended(s))
-    qtbot.waitUntil(lambda: not text.isVisible())
-    header = s.window.findChild(HeaderButton, "planHeader")
-    assert isinstance(header, HeaderButton)
-    assert header.accessibleName() == "Plan: 1 of 2 done · answer"
-    qtbot.mouseClick(header, Qt.MouseButton.LeftButton)
-    assert text.isVisible()
-
-
-def test_the_context_map_is_drawn_and_leads_to_its_steps(qtbot: QtBot, stage: MakeStage) -> None:
-    s = stage(sums)
-    s.press("showContext")
-    s.ask("Count.")
-    qtbot.waitUntil(ended(s))
-    view = s.window.context
-    qtbot.waitUntil(lambda: any(one.kind == "results" for one in view._map.slices))
-    qtbot.waitUntil(lambda: view._map.slices[-1].kind == "replies")
-    assert view._map.measured
-
-    def texts() -> set[str]:
-        return {w.text() for w in view.findChildren(QLabel) if w.isVisible()}
-
-    # The legend is laid out an event later than the map is drawn.
-    legend = {"System prompt", "Task", "Tool results", "Replies and calls"}
-    qtbot.waitUntil(lambda: legend <= texts())
-    assert f"{view._map.used:,} tokens; the window's size is not known" in texts()
-    # What is clicked is shown in the trace.
-    bar = view.bar
-    last = view._map.slices[-1]
-    place = bar.rect().center()
-    place.setX(bar.width() - 2)
-    assert bar.slice_at(place.x()) == last
-    qtbot.mouseClick(bar, Qt.MouseButton.LeftButton, pos=place)
-    qtbot.waitUntil(s.window.trace.isVisible)
-    assert s.window.trace.chosen()[1] == s.turn.steps[-1]
-    # By keyboard: from its end one stretch back is the last call's result.
-    s.press("showContext")
-    bar.setFocus()
-    qtbot.waitUntil(bar.hasFocus)
-    for key in (Qt.Key.Key_End, Qt.Key.Key_Left, Qt.Key.Key_Left):
-        qtbot.keyClick(bar, key)
-    (*_, result, _, _) = view._map.slices
-    assert bar.accessibleDescription() == words_of(result)
-    with qtbot.waitSignal(view.selected) as picked:
-        qtbot.keyClick(bar, Qt.Key.Key_Return)
-    assert picked.args == [result.key]
-
-
-def test_only_the_newest_step_of_a_long_run_stands_open(qtbot: QtBot, stage: MakeStage) -> None:
-    gates = [threading.Event() for _ in range(3)]
-
-    async def wait(gate: threading.Event) -> None:
-        while not gate.is_set():
-            await asyncio.sleep(0.005)
-
-    def model(request: ModelRequest) -> Reply:
-        done = sum(m.role == "tool" for m in request.messages)
-        reply = sums(request)
-        return reply if done == 3 else replace(reply, pause=partial(wait, gates[done]))
-
-    s = stage(model)
-    tree, model_ = s.window.trace.tree, s.window.trace._model
-
-    def opened() -> list[str]:
-        turn = model_.index(0, 0)
-        steps = [model_.index(row, 0, turn) for row in range(model_.rowCount(turn))]
-        return [str(one.data()).split(":")[0] for one in steps if tree.isExpanded(one)]
-
-    s.ask("Count.")
-    for n, gate in enumerate(gates, 1):
-        qtbot.waitUntil(lambda n=n: opened() == [f"Step {n}"])
-        gate.set()
-    qtbot.waitUntil(lambda: opened() == ["Step 4"])
-    qtbot.waitUntil(ended(s))
-    # What a person opened stays open.
-    tree.expand(model_.index(0, 0, model_.index(0, 0)))
-    s.ask("Again.")
-    qtbot.waitUntil(lambda: len(s.bridge.state.path()) == 2 and not s.bridge.state.running)
-    assert opened()[0] == "Step 1"
