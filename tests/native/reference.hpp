@@ -43,6 +43,12 @@ private:
 
 inline float random_normal(Random& random) { return std::normal_distribution<float>(0, 1)(random); }
 
+inline std::vector<float> random_rows(Random& random, std::int64_t rows, std::int64_t columns) {
+    std::vector<float> x(rows * columns);
+    for (float& value : x) value = random_normal(random);
+    return x;
+}
+
 inline std::uint16_t narrow_bf16(float value) {
     std::uint32_t bits;
     std::memcpy(&bits, &value, sizeof bits);
