@@ -35,11 +35,6 @@ class Theme:
     code_bg: str
     reasoning_bg: str
     user_bg: str
-    s1: int = 4
-    s2: int = 8
-    s3: int = 12
-    s4: int = 16
-    s6: int = 24
     radius: int = 8
 
     @property

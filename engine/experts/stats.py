@@ -48,11 +48,6 @@ class StatsSnapshot:
     """Of the choices of mapped experts, those that had been read ahead."""
 
     @property
-    def prediction_precision(self) -> float | None:
-        """The share of predictions that came true."""
-        return self.predicted_right / self.predicted if self.predicted else None
-
-    @property
     def prediction_hit_rate(self) -> float | None:
         """Of the mapped experts that were needed, the share that had been read ahead."""
         needed = self.tier_hits[MAPPED]

@@ -164,10 +164,6 @@ class Footprint:
         experts = self.moe_layers * self.top_k * self.expert_bytes
         return self.dense_bytes(form) + experts + context * self.kv_bytes_per_token
 
-    def decode_flops(self, context: int = 0) -> int:
-        """Of one decoded token after ``context`` others."""
-        return self.dense_flops + self.routed_flops + context * self.layers * self.read_flops
-
     def with_experts(self, form: WeightForm) -> Footprint:
         """The same model with its routed experts converted."""
         return replace(self, expert_form=form)

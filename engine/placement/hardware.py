@@ -16,7 +16,6 @@ from engine.errors import RequestError
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
-Amount = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
 ByThreads = Annotated[dict[Count, Positive], msgspec.Meta(min_length=1, max_length=256)]
 _GIB = 1 << 30

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import tiktoken
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 LETTERS_UPPER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"
 LETTERS_LOWER = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"
@@ -123,30 +122,6 @@ class Vocabulary:
     def decode(self, ids: Sequence[int]) -> str:
         """Text with special tokens by name."""
         return self.encoding.decode(list(ids))
-
-
-def compile_template() -> Any:
-    """The chat template as the engine compiles it."""
-    return ImmutableSandboxedEnvironment().from_string(TEMPLATE.read_text(encoding="utf-8"))
-
-
-def declare(tools: Sequence[str]) -> list[dict[str, Any]]:
-    """OpenAI tool definitions, as far as the template reads them, in the fixed order."""
-    return [
-        {
-            "type": "function",
-            "function": {
-                "name": name,
-                "parameters": {
-                    "type": "object",
-                    "properties": {p: {} for p in (*required, *optional)},
-                    "required": list(required),
-                },
-            },
-        }
-        for name, required, optional in TOOLS
-        if name in tools
-    ]
 
 
 TOOLS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (

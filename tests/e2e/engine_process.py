@@ -113,16 +113,6 @@ class EngineProcess:
             base_url=self.url, headers={"authorization": bearer}, timeout=PATIENCE, trust_env=False
         )
 
-    def async_http(self) -> httpx2.AsyncClient:
-        """The same for tests that hold many connections."""
-        return httpx2.AsyncClient(
-            base_url=self.url,
-            headers={"authorization": f"Bearer {self.token}"},
-            timeout=PATIENCE,
-            trust_env=False,
-            limits=httpx2.Limits(max_connections=None),
-        )
-
     def sdk(self) -> openai.OpenAI:
         """OpenAI's own client, without retries that would hide a refusal."""
         return openai.OpenAI(

@@ -151,7 +151,7 @@ def test_rows_are_as_high_as_fresh_ones(qtbot: QtBot, qapp: QApplication, name: 
         qapp.processEvents()
     fresh.set_state(state)
     qapp.processEvents()
-    keys = [key for key in fresh._list._heights if fresh._list.widget_of(key) is not None]
+    keys = list(fresh._list._live)
     assert keys
     heights = {key: live._list._heights.get(key) for key in keys}
     assert heights == {key: fresh._list._heights[key] for key in keys}

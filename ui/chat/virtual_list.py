@@ -96,11 +96,6 @@ class VirtualList(QAbstractScrollArea):
         self._place((key, _MARGIN))
         return True
 
-    def widget_of(self, key: str) -> RowWidget | None:
-        """The widget that shows a row now."""
-        found = self._live.get(key)
-        return found[2] if found else None
-
     # -- Qt
 
     def resizeEvent(self, event: QResizeEvent) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from nano import text as t
 from nano.corpus.dialogue import make, render
 from nano.corpus.task import Dialogue
@@ -20,6 +22,25 @@ from engine.text.tokenizer import Tokenizer
 @pytest.fixture(scope="module")
 def vocabulary(model_folder: Path) -> Vocabulary:
     return Vocabulary(model_folder / "tiktoken.model")
+
+
+def declare(tools: Sequence[str]) -> list[dict[str, Any]]:
+    """OpenAI tool definitions, as far as the template reads them, in the fixed order."""
+    return [
+        {
+            "type": "function",
+            "function": {
+                "name": name,
+                "parameters": {
+                    "type": "object",
+                    "properties": {p: {} for p in (*required, *optional)},
+                    "required": list(required),
+                },
+            },
+        }
+        for name, required, optional in t.TOOLS
+        if name in tools
+    ]
 
 
 def messages(dialogue: Dialogue) -> list[dict[str, Any]]:
@@ -68,12 +89,12 @@ def prompts(dialogue: Dialogue) -> list[tuple[list[dict[str, Any]], str]]:
 
 
 def test_corpus_prompts_are_what_the_template_renders(model_folder: Path) -> None:
-    template = t.compile_template()
+    template = ImmutableSandboxedEnvironment().from_string(t.TEMPLATE.read_text("utf-8"))
     engine = ChatTemplate.from_folder(model_folder, Tokenizer.from_folder(model_folder))
     rng = random.Random(3)
     for number in range(60):
         dialogue = make(rng)
-        tools = t.declare(dialogue.world.tools)
+        tools = declare(dialogue.world.tools)
         for sent, expected in prompts(dialogue):
             given = {"messages": sent, "tools": tools, "add_generation_prompt": True}
             assert template.render(**given) == expected
@@ -88,7 +109,7 @@ def test_engine_and_corpus_tokenise_alike(model_folder: Path, vocabulary: Vocabu
     for _ in range(40):
         dialogue = make(rng)
         for sent, expected in prompts(dialogue):
-            rendered = engine.render(sent, t.declare(dialogue.world.tools))
+            rendered = engine.render(sent, declare(dialogue.world.tools))
             assert list(rendered.token_ids) == vocabulary.encode(expected)
 
 

@@ -49,7 +49,6 @@ def test_heat_halves_with_the_tokens() -> None:
 
 def test_tiers_and_predictions_in_a_snapshot() -> None:
     stats = ExpertStats(LAYERS, EXPERTS, TOP_K)
-    assert stats.snapshot().prediction_precision is None
     assert stats.snapshot().prediction_hit_rate is None
     stats.placement[0, 0] = stats.placement[1, 3] = MAPPED
     stats.on_gpu[0, 0] = True
@@ -61,7 +60,7 @@ def test_tiers_and_predictions_in_a_snapshot() -> None:
     placement = np.frombuffer(snapshot.placement, np.uint8).reshape(len(LAYERS), EXPERTS)
     assert (placement[0, 0], placement[1, 3], placement[2, 7]) == (GPU, MAPPED, RAM)
     assert snapshot.tier_hits == (1, 1, 4)
-    assert snapshot.prediction_precision == pytest.approx(0.75)
+    assert (snapshot.predicted, snapshot.predicted_right) == (4, 3)
     assert snapshot.prediction_hit_rate == pytest.approx(0.25)
 
 

@@ -163,7 +163,6 @@ def test_what_was_guessed_right_is_there_before_it_is_needed(expert_file: Expert
     snapshot = stats.snapshot()
     assert (snapshot.predicted, snapshot.predicted_right) == (4, 3)
     assert (stats.mapped_hits, stats.read_ahead_hits) == (8, 3)
-    assert snapshot.prediction_precision == 0.75
     assert snapshot.prediction_hit_rate == 3 / 8
     tiered.close()
 
