@@ -72,7 +72,7 @@ def write_json(figures: Sequence[Figure], path: Path) -> None:
 def as_text(figures: Sequence[Figure]) -> str:
     """A table for the terminal, one line a figure."""
     rows = [("figure", "isa", "thr", "value", "best", "against", "its value", "ratio")]
-    rows += [_row(f) for f in figures]
+    rows += [row_of(f) for f in figures]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row, note in zip(rows, ["", *(f.note for f in figures)], strict=True):
@@ -84,7 +84,8 @@ def as_text(figures: Sequence[Figure]) -> str:
     return "\n".join(lines)
 
 
-def _row(f: Figure) -> tuple[str, str, str, str, str, str, str, str]:
+def row_of(f: Figure) -> tuple[str, str, str, str, str, str, str, str]:
+    """Name, set of instructions, threads, value, the most there can be, peer, its value, ratio."""
     return (
         f.name,
         f.isa,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from engine.bench.figures import Figure, number
+from engine.bench.figures import Figure, row_of
 from engine.bench.machine import Machine, Record, recorded
 from engine.errors import RequestError
 
@@ -61,18 +61,9 @@ def _machine(machine: Machine, runs: list[Record]) -> Iterator[str]:
 
 
 def _row(f: Figure, run: Record) -> str:
-    cells = (
-        f"`{f.name}`",
-        f.isa,
-        f.threads or "",
-        f"{number(f.value)} {f.unit}",
-        number(f.best),
-        f.against or "",
-        number(f.against_value),
-        "" if f.ratio is None else f"{f.ratio:.2f}",
-        run.machine.revision.removesuffix("-dirty")[:7],
-    )
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+    name, *cells = row_of(f)
+    commit = run.machine.revision.removesuffix("-dirty")[:7]
+    return "| " + " | ".join((f"`{name}`", *cells, commit)) + " |"
 
 
 def _key(machine: Machine) -> tuple[object, ...]:
