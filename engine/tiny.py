@@ -21,6 +21,7 @@ from engine.checkpoint.headers import INDEX
 from engine.checkpoint.names import Expected, expected_tensors, prediction_tensors
 from engine.checkpoint.packed_int4 import quantise
 from engine.config import ModelConfig
+from engine.making.shapes import INT4
 from engine.making.vocabulary import CONTROL, word_ranks, write_json, write_text_files
 
 Family = Literal["kimi_k2", "deepseek_v3", "moonlight"]
@@ -118,28 +119,7 @@ def _config(family: Family, shape: TinyShape, vocab: int, quantised: bool) -> di
             "mscale_all_dim": 1.0,
         }
     if quantised:
-        config["quantization_config"] = {
-            "quant_method": "compressed-tensors",
-            "format": "pack-quantized",
-            "config_groups": {
-                "group_0": {
-                    "targets": ["Linear"],
-                    "weights": {
-                        "num_bits": 4,
-                        "group_size": 32,
-                        "strategy": "group",
-                        "symmetric": True,
-                        "type": "int",
-                    },
-                }
-            },
-            "ignore": [
-                "lm_head",
-                "re:.*self_attn.*",
-                "re:.*shared_experts.*",
-                r"re:.*mlp\.(gate|up|gate_up|down)_proj.*",
-            ],
-        }
+        config["quantization_config"] = INT4
     return config
 
 

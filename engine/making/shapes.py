@@ -11,7 +11,7 @@ from engine.errors import RequestError
 _FOLDER = Path(__file__).parents[2] / "resources" / "shapes"
 ExpertChoice = Literal["published", "int4"]
 
-_INT4 = {
+INT4: dict[str, Any] = {
     "quant_method": "compressed-tensors",
     "format": "pack-quantized",
     "config_groups": {
@@ -33,6 +33,7 @@ _INT4 = {
         r"re:.*mlp\.(gate|up|gate_up|down)_proj.*",
     ],
 }
+"""How K2's config.json says that its routed experts, and nothing else, are INT4."""
 
 
 def shape_names() -> list[str]:
@@ -55,7 +56,7 @@ def read_shape(
     if layers is not None:
         _set_layers(text, layers)
     if experts == "int4":
-        raw["quantization_config"] = _INT4
+        raw["quantization_config"] = INT4
     return raw
 
 
