@@ -14,6 +14,8 @@ from typing import Any
 
 import tiktoken
 
+from engine.making.vocabulary import CONTROL
+
 LETTERS_UPPER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"
 LETTERS_LOWER = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"
 SUFFIX = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
@@ -29,31 +31,7 @@ SPLIT_PATTERN = "|".join(
         r"\s+",
     )
 )
-SPECIAL_TOKENS = (
-    "[BOS]",
-    "[EOS]",
-    "<|im_end|>",
-    "<|im_user|>",
-    "<|im_assistant|>",
-    "<|start_header_id|>",
-    "<|end_header_id|>",
-    "[EOT]",
-    "<|im_system|>",
-    "<|tool_calls_section_begin|>",
-    "<|tool_calls_section_end|>",
-    "<|tool_call_begin|>",
-    "<|tool_call_argument_begin|>",
-    "<|tool_call_end|>",
-    "<|im_middle|>",
-    "<|media_begin|>",
-    "<|media_content|>",
-    "<|media_end|>",
-    "<|media_pad|>",
-    "<think>",
-    "</think>",
-    "[UNK]",
-    "[PAD]",
-)
+SPECIAL_TOKENS = CONTROL
 """K2's names in the order of K2's ids; ids follow the ranks."""
 RANKS = 2048 - len(SPECIAL_TOKENS)
 TEMPLATE = Path(__file__).parent / "chat_template.jinja"

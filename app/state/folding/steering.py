@@ -38,19 +38,13 @@ def _(body: ev.MessageQueued, state: ConversationState, event: Event) -> Convers
 
 @apply.register
 def _(body: ev.MessageTaken, state: ConversationState, event: Event) -> ConversationState:
-    def taken(turn: Turn) -> Turn:
-        return replace(turn, queued=tuple(one for one in turn.queued if one.id != body.id))
-
-    state = with_turn(state, event.run, taken)
+    state = with_turn(state, event.run, lambda t: _without(t, body.id))
     return with_step(state, event, lambda s: replace(s, notes=(*s.notes, body)))
 
 
 @apply.register
 def _(body: ev.MessageWithdrawn, state: ConversationState, event: Event) -> ConversationState:
-    def withdraw(turn: Turn) -> Turn:
-        return replace(turn, queued=tuple(one for one in turn.queued if one.id != body.id))
-
-    return with_turn(state, event.run, withdraw)
+    return with_turn(state, event.run, lambda t: _without(t, body.id))
 
 
 @apply.register
@@ -79,3 +73,8 @@ def _(body: ev.ReasoningEdited, state: ConversationState, event: Event) -> Conve
         return without_parts(step)
 
     return with_step(state, event, edit)
+
+
+def _without(turn: Turn, message: str) -> Turn:
+    """Without a message that waited to be heard."""
+    return replace(turn, queued=tuple(one for one in turn.queued if one.id != message))
