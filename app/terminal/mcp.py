@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 
 import msgspec
 
@@ -13,7 +12,7 @@ from app.core import Core
 from app.errors import RequestError
 from app.mcp.server import Scope, make_server
 from app.paths import Paths
-from app.terminal.run import interruptible, scope_of, tool_names
+from app.terminal.run import at_work, scope_of, tool_names
 
 
 def mcp(arguments: argparse.Namespace) -> int:
@@ -32,12 +31,6 @@ def mcp(arguments: argparse.Namespace) -> int:
         str(folder.resolve()) if folder is not None else "",
         scope_of(arguments),
     )
-    with interruptible():
-        core.start()
-        try:
-            for notice in core.notices:
-                print(f"note: {notice.message} {notice.hint}", file=sys.stderr)
-            asyncio.run(make_server(core, scope).run_stdio_async())
-        finally:
-            core.close()
+    with at_work(core):
+        asyncio.run(make_server(core, scope).run_stdio_async())
     return ANSWERED

@@ -69,14 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     settings = _run_settings(core.settings.run, arguments)
     prompt = sys.stdin.read() if arguments.prompt == "-" else arguments.prompt
     printer: Printer = JsonPrinter() if arguments.json else TextPrinter()
-    with interruptible():
-        core.start()
-        try:
-            for notice in core.notices:
-                print(f"note: {notice.message} {notice.hint}", file=sys.stderr)
-            return _ask(core, arguments, settings, prompt, printer)
-        finally:
-            core.close()
+    with at_work(core):
+        return _ask(core, arguments, settings, prompt, printer)
 
 
 def summary(conversation: str, turn: Turn, wall_s: float) -> RunSummary:
@@ -292,7 +286,20 @@ def tool_names(text: str) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
+def at_work(core: Core) -> Iterator[None]:
+    """The core begins, says what it has to, and is closed; SIGTERM ends the block as Ctrl-C."""
+    with _interruptible():
+        core.start()
+        try:
+            for notice in core.notices:
+                print(f"note: {notice.message} {notice.hint}", file=sys.stderr)
+            yield
+        finally:
+            core.close()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
     """SIGTERM ends the run as Ctrl-C does."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
