@@ -143,7 +143,7 @@ async def _ask(backend: base.Backend, model: str) -> Trial:
 def _fits(arguments: str) -> bool:
     try:
         found = json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(found, dict) and isinstance(found.get("word"), str)
 

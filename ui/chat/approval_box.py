@@ -6,7 +6,6 @@ recycled; nothing takes the keyboard by itself.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from app.events import Decision
 from app.state import ToolRun
 from app.tools.arguments import checked
 from app.trust.pattern import Pattern
+from ui.chat.arguments import as_arguments, as_text, same
 from ui.chat.row_base import button, label, line, set_label_role
 from ui.theme import Theme
 
@@ -284,7 +284,7 @@ class ApprovalBox(QWidget):
         if self._run is None or not self.editing:
             return None
         text = as_arguments(self._editor.toPlainText(), self._run.arguments)
-        return None if _same(text, self._run.arguments) else text
+        return None if same(text, self._run.arguments) else text
 
     def _give(self, decision: Decision) -> None:
         run = self._run
@@ -294,40 +294,3 @@ class ApprovalBox(QWidget):
         rule = self._rule.currentText().strip() if decision in ("run", "always") else ""
         reason = self._reason.text().strip() if decision == "deny" else ""
         self.given.emit(Given(run.call, decision, reason, rule, arguments))
-
-
-def as_text(arguments: str) -> str:
-    """Arguments to be changed: a single text bare, everything else as indented JSON."""
-    only = single(arguments)
-    if only is not None:
-        return only[1]
-    try:
-        return json.dumps(json.loads(arguments), indent=2, ensure_ascii=False)
-    except ValueError:
-        return arguments
-
-
-def as_arguments(text: str, before: str) -> str:
-    """The inverse of :func:`as_text`, for arguments that were ``before``."""
-    only = single(before)
-    return text if only is None else json.dumps({only[0]: text}, ensure_ascii=False)
-
-
-def single(arguments: str) -> tuple[str, str] | None:
-    """Name and value, where the only argument is a text."""
-    try:
-        value = json.loads(arguments)
-    except ValueError:
-        return None
-    if isinstance(value, dict) and len(value) == 1:
-        ((name, text),) = value.items()
-        if isinstance(text, str):
-            return name, text
-    return None
-
-
-def _same(one: str, other: str) -> bool:
-    try:
-        return bool(json.loads(one) == json.loads(other))
-    except ValueError:
-        return one == other

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from app.state import ToolRun
 from app.tools.web.untrusted import for_people
-from ui.chat.approval_box import ApprovalBox, Given, single
+from ui.chat.approval_box import ApprovalBox, Given
+from ui.chat.arguments import as_text
 from ui.chat.artefacts import Artefacts
 from ui.chat.changes import Changes, DiffText
 from ui.chat.header_button import HeaderButton
@@ -188,15 +188,8 @@ def verdict_words(run: ToolRun) -> str:
 
 
 def readable(arguments: str) -> str:
-    """Arguments for people: a single text argument bare, otherwise indented JSON."""
-    only = single(arguments)
-    if only is not None:
-        return only[1]
-    try:
-        value = json.loads(arguments)
-    except ValueError:
-        return arguments
-    return json.dumps(value, indent=2, ensure_ascii=False) if value else "{}"
+    """Arguments for people. Some models write null where there are none."""
+    return as_text("{}" if arguments == "null" else arguments)
 
 
 def _gist(arguments: str) -> str:

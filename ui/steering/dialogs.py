@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 
 from app.endpoints.config import Endpoint
 from app.events import Effort, RunSettings
+from ui.chat.arguments import NO_JSON, indented
 from ui.chat.row_base import label
 from ui.theme import current
 
@@ -39,7 +40,7 @@ class EditDialog(QDialog):
         self.setObjectName("editDialog")
         self.setWindowTitle(title)
         self._save, self._as_json = save, as_json
-        self.editor = QPlainTextEdit(_pretty(text) if as_json else text)
+        self.editor = QPlainTextEdit(indented(text) if as_json else text)
         self.editor.setObjectName("editText")
         self.editor.setAccessibleName(title)
         self.editor.setFont(current().mono_font)
@@ -69,7 +70,7 @@ class EditDialog(QDialog):
             try:
                 if not isinstance(json.loads(self.editor.toPlainText()), dict):
                     wrong = self.tr("An object is expected.")
-            except (ValueError, RecursionError) as error:
+            except NO_JSON as error:
                 wrong = self.tr("Not JSON: {error}").format(error=str(error)[:120])
         self._trouble.setText(wrong)
         self._trouble.setVisible(bool(wrong))
@@ -181,10 +182,3 @@ class RerunDialog(QDialog):
 
 def _text(value: float | int | None) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _pretty(text: str) -> str:
-    try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return text

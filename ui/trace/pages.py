@@ -9,6 +9,7 @@ import msgspec
 
 from app.events import Budget
 from app.state import ModelCall, Step, ToolRun, Turn
+from ui.chat.arguments import NO_JSON
 
 
 def prompt(call: ModelCall | None) -> str:
@@ -133,15 +134,16 @@ def _pretty(arguments: str) -> str:
     """Arguments, with texts of several lines as such."""
     try:
         parsed = json.loads(arguments)
-    except ValueError:
+        if not isinstance(parsed, dict):
+            return arguments
+        return "\n".join(_named(name, value) for name, value in parsed.items())
+    except NO_JSON:
         return arguments
-    if not isinstance(parsed, dict):
-        return arguments
-    lines = []
-    for name, value in parsed.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        lines.append(f"{name}:\n{text}" if "\n" in text else f"{name}: {text}")
-    return "\n".join(lines)
+
+
+def _named(name: str, value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"{name}:\n{text}" if "\n" in text else f"{name}: {text}"
 
 
 def _table(rows: list[tuple[str, str]]) -> str:

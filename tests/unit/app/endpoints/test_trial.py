@@ -61,6 +61,7 @@ async def test_it_lists_and_calls(server: Wavering) -> None:
         (calls("ping", '{"world": 1}'), True, True, False, ""),
         (calls("pong", '{"word": "x"}'), True, True, False, ""),
         (calls("ping", "{nonsense"), True, True, False, ""),
+        (calls("ping", '{"word": ' + "[" * 100_000), True, True, False, ""),
     ],
 )
 async def test_what_does_not_work_is_told(
