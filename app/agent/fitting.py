@@ -1,4 +1,4 @@
-"""Keeps a run inside the model's window: counts, decides (:mod:`context`), and does it."""
+"""Keeps a run inside the model's window: counts, decides (:mod:`.context`), and does it."""
 
 from __future__ import annotations
 
