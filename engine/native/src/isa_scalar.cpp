@@ -130,6 +130,11 @@ struct ScalarSet : Pairwise<ScalarSet> {
         for (int i = 0; i < 4; ++i) out.at[i] = selenograph::load_bf16(at + 2 * i);
         return out;
     }
+    static Floats load_bf16(const std::uint8_t* at, int count) {
+        Floats out{};
+        for (int i = 0; i < count; ++i) out.at[i] = selenograph::load_bf16(at + 2 * i);
+        return out;
+    }
     static Floats even_bf16(const std::uint8_t* at) {
         Floats out;
         for (int i = 0; i < 4; ++i) out.at[i] = selenograph::load_bf16(at + 4 * i);

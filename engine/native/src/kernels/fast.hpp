@@ -6,6 +6,7 @@
 //   dot(Bytes, Bytes, x)                with a block of activations: a lane's columns are of one group
 //   load_ints, to_float
 //   load_bf16(bytes)                    kWidth values
+//   load_bf16(bytes, count)             fewer, then zeros
 //   by_lane(Floats)                     scales of four blocks, so that pick<i> gives block i's
 //   pick<i>(Floats)                     element i of every 128 bits, four times
 //   kRows                               rows whose sums of kTokenTile tokens fit in the registers
@@ -66,13 +67,16 @@ inline void fast_blocks(const FastWeights& weights, const std::uint8_t* const* x
         fast_block<V, Tile, I>(weights.data + r * weights.data_stride, x, scales[r], total[r]);
 }
 
-// Four blocks of each row; a row's scales for them fill one vector.
+// Up to four blocks of each row; a row's scales for them fill one vector, or its beginning.
 template <class V, int Tile, int Rows>
 inline void fast_quad(const FastWeights& weights, const std::uint8_t* const* x,
-                      const std::int32_t* const* offset, Totals<V, Tile>* total) {
+                      const std::int32_t* const* offset, Totals<V, Tile>* total,
+                      int groups = V::kWidth) {
+    const int blocks = groups / (V::kWidth / 4);
     typename V::Floats scales[Rows];
     for (int r = 0; r < Rows; ++r) {
-        const auto plain = V::load_bf16(weights.scales + r * weights.scale_stride);
+        const std::uint8_t* at = weights.scales + r * weights.scale_stride;
+        const auto plain = groups == V::kWidth ? V::load_bf16(at) : V::load_bf16(at, groups);
         for (int t = 0; t < Tile; ++t) {
             auto& to = total[r][t][kSums<Tile> - 1];
             to = V::fma(V::to_float(V::load_ints(offset[t])), plain, to);
@@ -80,9 +84,9 @@ inline void fast_quad(const FastWeights& weights, const std::uint8_t* const* x,
         scales[r] = V::by_lane(plain);
     }
     fast_blocks<V, Tile, Rows, 0>(weights, x, scales, total);
-    fast_blocks<V, Tile, Rows, 1>(weights, x, scales, total);
-    fast_blocks<V, Tile, Rows, 2>(weights, x, scales, total);
-    fast_blocks<V, Tile, Rows, 3>(weights, x, scales, total);
+    if (blocks > 1) fast_blocks<V, Tile, Rows, 1>(weights, x, scales, total);
+    if (blocks > 2) fast_blocks<V, Tile, Rows, 2>(weights, x, scales, total);
+    if (blocks > 3) fast_blocks<V, Tile, Rows, 3>(weights, x, scales, total);
 }
 
 template <class V, int Tile, int Rows>
@@ -118,15 +122,20 @@ inline void fast_rows(const Matrix& m, std::int64_t row, const FastRows& rows,
             offset[t] += V::kWidth;
         }
     }
-    const std::int64_t rest = groups % V::kWidth;
+    const auto rest = static_cast<int>(groups % V::kWidth);
     if (rest > 0) {
-        std::uint8_t data[Rows][L::kQuad] = {};
-        std::uint8_t scales[Rows][2 * V::kWidth] = {};
-        for (int r = 0; r < Rows; ++r) {
-            std::memcpy(data[r], weights.data + r * weights.data_stride, rest * 16);
-            std::memcpy(scales[r], weights.scales + r * weights.scale_stride, rest * 2);
+        for (int line = 0; line < Rows * rest * 16; line += 64) V::prefetch(next + line);
+        if (rest % (V::kWidth / 4) == 0) {
+            fast_quad<V, Tile, Rows>(weights, x, offset, total, rest);
+        } else {                   // half a block: nothing may be read beyond it
+            std::uint8_t data[Rows][L::kQuad] = {};
+            std::uint8_t scales[Rows][2 * V::kWidth] = {};
+            for (int r = 0; r < Rows; ++r) {
+                std::memcpy(data[r], weights.data + r * weights.data_stride, rest * 16);
+                std::memcpy(scales[r], weights.scales + r * weights.scale_stride, rest * 2);
+            }
+            fast_quad<V, Tile, Rows>({data[0], L::kQuad, scales[0], 2 * V::kWidth}, x, offset, total);
         }
-        fast_quad<V, Tile, Rows>({data[0], L::kQuad, scales[0], 2 * V::kWidth}, x, offset, total);
     }
     for (int r = 0; r < Rows; ++r) {
         for (int t = 0; t < Tile; ++t) {

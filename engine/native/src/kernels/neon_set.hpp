@@ -109,6 +109,11 @@ struct NeonSet {
     static Floats load_bf16(const std::uint8_t* at) {
         return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(at)), 16));
     }
+    static Floats load_bf16(const std::uint8_t* at, int count) {
+        std::uint8_t bytes[2 * kWidth] = {};
+        std::memcpy(bytes, at, 2 * count);
+        return load_bf16(bytes);
+    }
     static Floats even_bf16(const std::uint8_t* at) {
         return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_u8(load_bytes(at)), 16));
     }

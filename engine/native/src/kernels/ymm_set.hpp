@@ -121,6 +121,16 @@ struct YmmSet : Pairwise<YmmSet<MaddTo>> {
         const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
         return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
     }
+    static Floats load_bf16(const std::uint8_t* at, int count) {
+        const __m128i pairs = _mm_cmpgt_epi32(_mm_set1_epi32(count / 2), _mm_setr_epi32(0, 1, 2, 3));
+        __m128i bits = _mm_maskload_epi32(reinterpret_cast<const int*>(at), pairs);
+        if (count % 2 == 1) {
+            alignas(16) std::uint16_t last[kWidth] = {};
+            std::memcpy(last + count - 1, at + 2 * (count - 1), 2);
+            bits = _mm_or_si128(bits, _mm_load_si128(reinterpret_cast<const __m128i*>(last)));
+        }
+        return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+    }
     static Floats even_bf16(const std::uint8_t* at) {
         return _mm256_castsi256_ps(_mm256_slli_epi32(load_bytes(at), 16));
     }

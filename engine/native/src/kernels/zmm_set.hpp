@@ -113,6 +113,10 @@ struct ZmmSet : Pairwise<ZmmSet<MaddTo>> {
         const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
         return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
     }
+    static Floats load_bf16(const std::uint8_t* at, int count) {
+        const __m256i bits = _mm256_maskz_loadu_epi16((1u << count) - 1, at);
+        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+    }
     static Floats even_bf16(const std::uint8_t* at) {
         return _mm512_castsi512_ps(_mm512_slli_epi32(load_bytes(at), 16));
     }
