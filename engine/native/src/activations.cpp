@@ -26,13 +26,16 @@ ActivationRows::ActivationRows(const Isa& isa, std::int64_t rows, std::int64_t c
       stride_(fast ? padded(columns, isa.block) / kGroup * isa.group_bytes : 0),
       offsets_(fast ? padded(columns, isa.block) / kGroup : 0),
       wide_(rows * pitch(), columns % kGroup == 0 ? begin : Begin::zero),
-      data_(rows * stride_),
-      offset_(rows * offsets_),
+      data_(rows * stride_, Begin::unset),
+      offset_(rows * offsets_, Begin::unset),
       scale_(fast ? rows : 0) {}
 
 void ActivationRows::quantise(std::int64_t row) {
-    scale_.get()[row] = isa_.quantise(this->row(row), width(),
-                                      data_.get() + row * stride_, offset_.get() + row * offsets_);
+    std::uint8_t* data = data_.get() + row * stride_;
+    std::int32_t* offset = offset_.get() + row * offsets_;
+    std::memset(data, 0, stride_);     // by the thread that fills it, while it is in its cache
+    std::memset(offset, 0, offsets_ * sizeof *offset);
+    scale_.get()[row] = isa_.quantise(this->row(row), width(), data, offset);
 }
 
 void dot(const Isa& isa, const Matrix& matrix, std::int64_t first, std::int64_t count,
