@@ -3,7 +3,7 @@
 // read; the sanitizers watch over the rest.
 //
 // Limits. exact: rounding of float32 sums, as in tests/parity/native. fast: 5e-3 of an expert MLP is
-// what users are promised; a single product has 2.2e-3, and few numbers scatter more.
+// what users are promised; a single product has 1.3e-3, and few numbers scatter more.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -72,7 +72,7 @@ void check_product(const Isa& isa, Random& random, Mode mode, Format format, Sha
         for (std::int64_t r = 0; r < s.rows; ++r) error.add(y[t * s.rows + r], want[r]);
     }
     // Small products scatter, and what cancels has no size to be relative to.
-    const double limit = takes_fast(mode, format) ? 3e-3 : 1e-6;
+    const double limit = takes_fast(mode, format) ? 1.6e-3 : 1e-6;
     const double few = s.rows * s.tokens * s.columns < 20000 ? 6.0 : 1.2;
     require_below(error.relative(), limit * few, describe(isa, mode, format, s));
     if (takes_fast(mode, format) && s.tokens > 0)
@@ -112,6 +112,31 @@ void check_against_scalar(const Isa& isa) {
             Error error;
             for (std::size_t i = 0; i < want.size(); ++i) error.add(got[i], want[i]);
             require_below(error.relative(), 1e-6, std::string(isa.name) + " against scalar");
+        }
+    }
+}
+
+// The same multipliers and bytes, by their sums, for magnitudes of all kinds and every tail.
+void check_quantising_against_scalar(const Isa& isa) {
+    Random random(7);
+    std::uniform_int_distribution<int> power(-40, 12), one_in(0, 7);
+    for (std::int64_t groups = 1; groups <= 13; ++groups) {
+        for (int round = 0; round < 20; ++round) {
+            ActivationRows want(kScalar, 1, groups * kGroup, true);
+            ActivationRows got(isa, 1, groups * kGroup, true);
+            int size = 0;
+            for (std::int64_t c = 0; c < groups * kGroup; ++c) {
+                if (c % 4 == 0) size = round % 4 == 0 ? power(random) - 90 : power(random);
+                float value = std::ldexp(random_normal(random), size);
+                if (one_in(random) == 0) value = 0.0f;
+                if (one_in(random) == 0 && c > 0) value = -want.row(0)[c - 1];
+                want.row(0)[c] = got.row(0)[c] = value;
+            }
+            want.quantise(0);
+            got.quantise(0);
+            const FastRows a = want.fast_view(), b = got.fast_view();
+            require(a.scale[0] == b.scale[0] && std::equal(a.offset, a.offset + groups, b.offset),
+                    std::string(isa.name) + " quantises " + std::to_string(groups) + " groups");
         }
     }
 }
@@ -234,10 +259,11 @@ void check_accuracy(const Isa& isa) {
     std::printf("%-12s", isa.name);
     for (const Mode mode : {Mode::exact, Mode::fast}) {
         for (const std::int64_t tokens : {4, 12}) {
-            for (const float heavy : {1.0f, 10.0f}) {
+            for (const float heavy : {1.0f, 10.0f, 30.0f}) {
                 const double error = layer_error(isa, mode, 2, {1, 0, 2048, 512, tokens, 1}, heavy);
                 std::printf("  %.2e", error);
-                require_below(error, mode == Mode::fast ? 5e-3 : 2e-6,
+                const double promised = heavy > 1.0f ? 5e-3 : 3.2e-3;
+                require_below(error, mode == Mode::fast ? promised : 2e-6,
                               std::string(isa.name) + " expert MLP, tails of " + std::to_string(heavy));
             }
         }
@@ -255,6 +281,7 @@ int run(int count, char** names) {
         ++seen;
         check_products(*isa);
         check_against_scalar(*isa);
+        check_quantising_against_scalar(*isa);
         check_special_rows(*isa);
         check_silu(*isa);
         check_attentions(*isa);

@@ -52,6 +52,16 @@ static inline __m256i emulated_cvtepi32_epi16(__m512i a) {
         a, [](auto x) { return static_cast<std::int16_t>(x); });
 }
 
+static inline __m512i emulated_mulhi_epu16(__m512i a, __m512i b) {
+    std::uint16_t factor[32], other[32];
+    std::memcpy(factor, &a, sizeof factor);
+    std::memcpy(other, &b, sizeof other);
+    for (int i = 0; i < 32; ++i)
+        factor[i] = static_cast<std::uint16_t>(std::uint32_t{factor[i]} * other[i] >> 16);
+    std::memcpy(&a, factor, sizeof factor);
+    return a;
+}
+
 static inline __m512 emulated_maskz_loadu_ps(simde__mmask16 mask, const void* from) {
     float out[16] = {};
     for (int i = 0; i < 16; ++i)
@@ -75,6 +85,7 @@ static inline void emulated_mask_storeu_ps(void* to, simde__mmask16 mask, __m512
 #define _mm512_cvtepi32_ps emulated_cvtepi32_ps
 #define _mm512_cvtps_epi32 emulated_cvtps_epi32
 #define _mm512_cvtepi32_epi16 emulated_cvtepi32_epi16
+#define _mm512_mulhi_epu16 emulated_mulhi_epu16
 // Where SIMDe's alias is missing or wrong.
 #define _mm512_shuffle_f32x4 simde_mm512_shuffle_f32x4
 #undef _mm512_madd_epi16

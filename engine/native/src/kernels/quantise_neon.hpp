@@ -1,4 +1,4 @@
-// quantise.hpp four groups of four columns at a time, with the same bits, in neon_set.hpp's order.
+// quantise.hpp eight fours at a time, with the same bits, in neon_set.hpp's order.
 #pragma once
 
 #include <arm_neon.h>
@@ -8,46 +8,70 @@
 namespace selenograph {
 namespace {
 
-inline float32x4_t best_multipliers(const float32x4x4_t& x, float32x4_t scale) {
-    const float32x4_t one = vdupq_n_f32(1.0f);
-    const float32x4_t largest = vmaxq_f32(vmaxq_f32(vabsq_f32(x.val[0]), vabsq_f32(x.val[1])),
-                                          vmaxq_f32(vabsq_f32(x.val[2]), vabsq_f32(x.val[3])));
-    const float32x4_t full = vmulq_f32(vdupq_n_f32(127.0f), scale);
-    const float32x4_t least = vmaxq_f32(one, vrndpq_f32(vdivq_f32(largest, full)));
-    const float32x4_t apart =
-        vmaxq_f32(one, vrndmq_f32(vdivq_f32(least, vdupq_n_f32(kLeastShare))));
-    float32x4_t best = vdupq_n_f32(INFINITY);
-    float32x4_t chosen = least;
-    for (int i = 0; i < kCandidates; ++i) {
-        const float32x4_t m =
-            vaddq_f32(least, vmulq_f32(vdupq_n_f32(static_cast<float>(i)), apart));
-        const float32x4_t inverse = vdivq_f32(one, vmulq_f32(scale, m));
-        float32x4_t error[kShared];
-        for (int c = 0; c < kShared; ++c) {
-            const float32x4_t value = vmulq_f32(x.val[c], inverse);
-            const float32x4_t rest = vsubq_f32(value, vrndnq_f32(value));
-            error[c] = vmulq_f32(rest, rest);
-        }
-        const float32x4_t sum = vmulq_f32(
-            vaddq_f32(vaddq_f32(error[0], error[1]), vaddq_f32(error[2], error[3])),
-            vmulq_f32(m, m));
-        const uint32x4_t better = vcltq_f32(sum, best);
-        best = vbslq_f32(better, sum, best);
-        chosen = vbslq_f32(better, m, chosen);
+// The high half of a square, of which there are three: doubled, as it comes, they would not fit.
+inline uint16x8_t square(int16x8_t miss) {
+    return vshrq_n_u16(vreinterpretq_u16_s16(vqdmulhq_s16(miss, miss)), 1);
+}
+
+inline uint16x8_t high_half(uint16x8_t x, uint16x4_t factor) {
+    const uint16x8_t low = vreinterpretq_u16_u32(vmull_u16(vget_low_u16(x), factor));
+    const uint16x8_t high = vreinterpretq_u16_u32(vmull_u16(vget_high_u16(x), factor));
+    return vuzp2q_u16(low, high);
+}
+
+// best_landing of eight fours.
+inline uint16x8_t best_landings(const int16x8_t (&share)[kOthers]) {
+    uint16x8_t n = vdupq_n_u16(kFinest), chosen = n, best = vdupq_n_u16(65535);
+    int16x8_t miss[kOthers];
+    for (int c = 0; c < kOthers; ++c) miss[c] = vmulq_n_s16(share[c], kFinest);
+    for (int i = 0; i < kLandings; ++i) {
+        const uint16x8_t sum =
+            vaddq_u16(vaddq_u16(square(miss[0]), square(miss[1])), square(miss[2]));
+        const uint16x8_t loss = high_half(sum, vdup_n_u16(kLanding.worth[i]));
+        chosen = vbslq_u16(vcltq_u16(loss, best), n, chosen);
+        best = vminq_u16(loss, best);
+        n = vsubq_u16(n, vdupq_n_u16(1));
+        for (int c = 0; c < kOthers; ++c) miss[c] = vsubq_s16(miss[c], share[c]);
     }
     return chosen;
 }
 
-// Sixteen columns to q and m; returns the sum of m * q.
-inline std::int32_t put_sixteen(const float* x, float32x4_t scale, std::uint8_t* q,
+inline int16x4_t shares(float32x4_t x, float32x4_t unit) {
+    const float32x4_t share = vmulq_f32(vmulq_f32(x, unit), vdupq_n_f32(65536.0f));
+    return vorr_s16(vmovn_s32(vcvtnq_s32_f32(share)), vdup_n_s16(1));
+}
+
+// Sixteen columns, lane i of each value the i-th four: their largest, and what the others are of it.
+struct Fours {
+    float32x4x4_t x;
+    float32x4_t largest;
+    int16x4_t share[kOthers];
+
+    Fours(const float* from, float32x4_t scale) : x(vld4q_f32(from)) {
+        const float32x4_t a = vabsq_f32(x.val[0]), b = vabsq_f32(x.val[1]);
+        const float32x4_t c = vabsq_f32(x.val[2]), d = vabsq_f32(x.val[3]);
+        const float32x4_t first = vmaxq_f32(a, b), last = vmaxq_f32(c, d);
+        largest = vmaxq_f32(first, last);
+        const float32x4_t unit = vdivq_f32(vdupq_n_f32(1.0f), vmaxq_f32(largest, scale));
+        share[0] = shares(vminq_f32(a, b), unit);
+        share[1] = shares(vminq_f32(c, d), unit);
+        share[2] = shares(vminq_f32(first, last), unit);
+    }
+};
+
+// Sixteen columns to q and m, their largest landing on n; returns the sum of m * q.
+inline std::int32_t put_sixteen(const Fours& four, uint16x4_t n, float32x4_t scale, std::uint8_t* q,
                                 std::uint8_t* multipliers) {
-    const float32x4x4_t columns = vld4q_f32(x);    // lane i: group i
-    const float32x4_t chosen = best_multipliers(columns, scale);
-    const float32x4_t inverse = vdivq_f32(vdupq_n_f32(1.0f), vmulq_f32(scale, chosen));
+    const float32x4_t one = vdupq_n_f32(1.0f);
+    const float32x4_t full = vmulq_f32(vdupq_n_f32(kFullest), scale);
+    const float32x4_t least = vmaxq_f32(one, vrndpq_f32(vdivq_f32(four.largest, full)));
+    const float32x4_t landing = vmulq_f32(vcvtq_f32_u32(vmovl_u16(n)), scale);
+    const float32x4_t chosen = vmaxq_f32(least, vrndnq_f32(vdivq_f32(four.largest, landing)));
+    const float32x4_t inverse = vdivq_f32(one, vmulq_f32(scale, chosen));
     int32x4_t sum = vdupq_n_s32(0);
     uint32x4_t packed = vdupq_n_u32(0);
     for (int c = kShared - 1; c >= 0; --c) {
-        const int32x4_t rounded = vcvtnq_s32_f32(vmulq_f32(columns.val[c], inverse));
+        const int32x4_t rounded = vcvtnq_s32_f32(vmulq_f32(four.x.val[c], inverse));
         const int32x4_t held = vmaxq_s32(vminq_s32(rounded, vdupq_n_s32(127)), vdupq_n_s32(-127));
         sum = vaddq_s32(sum, held);
         const uint32x4_t byte = vandq_u32(vreinterpretq_u32_s32(held), vdupq_n_u32(255));
@@ -76,8 +100,12 @@ inline float quantise_row_neon(const float* x, std::int64_t columns, std::uint8_
     for (std::int64_t g = 0; g < columns / kGroup; ++g) {
         std::uint8_t* to = data + g * (kGroup + kGroup / 2);
         const float* from = x + g * kGroup;
-        offset[g] = -8 * (put_sixteen(from, wide, to, to + 32) +
-                          put_sixteen(from + 16, wide, to + 16, to + 40));
+        const Fours low(from, wide), high(from + 16, wide);
+        int16x8_t share[kOthers];
+        for (int c = 0; c < kOthers; ++c) share[c] = vcombine_s16(low.share[c], high.share[c]);
+        const uint16x8_t n = best_landings(share);
+        offset[g] = -8 * (put_sixteen(low, vget_low_u16(n), wide, to, to + 32) +
+                          put_sixteen(high, vget_high_u16(n), wide, to + 16, to + 40));
     }
     return scale;
 }
