@@ -77,6 +77,16 @@ static inline void emulated_mask_storeu_ps(void* to, simde__mmask16 mask, __m512
         if (mask >> i & 1) std::memcpy(static_cast<char*>(to) + 4 * i, in + i, 4);
 }
 
+static inline __m256i emulated_maskz_loadu_epi16(std::uint16_t mask, const void* from) {
+    std::uint16_t out[16] = {};
+    for (int i = 0; i < 16; ++i)
+        if (mask >> i & 1) std::memcpy(out + i, static_cast<const char*>(from) + 2 * i, 2);
+    __m256i result;
+    std::memcpy(&result, out, sizeof result);
+    return result;
+}
+
+#define _mm256_maskz_loadu_epi16 emulated_maskz_loadu_epi16
 #define _mm512_maskz_loadu_ps emulated_maskz_loadu_ps
 #define _mm512_mask_storeu_ps emulated_mask_storeu_ps
 #define _mm512_cvtepi8_epi32 emulated_cvtepi8_epi32
