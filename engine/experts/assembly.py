@@ -26,6 +26,7 @@ from engine.experts.timeline import Timeline
 from engine.experts.trace import TraceRecorder
 from engine.tiers.policies import DecayedLfu, Lru, PolicyMaker
 from engine.tiers.readahead import ReadAhead, RouterOf
+from engine.tiers.reading import Wish
 from engine.tiers.residency import TieredExperts
 
 DeviceChoice = Literal["auto", "cpu", "thread"]
@@ -49,6 +50,8 @@ class ExpertOptions:
     read_ahead: Literal["auto", "on", "off"] = "auto"
     """Whether the next layer's likely experts are read early; ``auto``: where cores are to spare,
     because on few cores reading takes from computing what it saves (docs/tiers.md)."""
+    reading: Wish = "auto"
+    """How missing experts are read: through the map, directly, or as measured when loading."""
     on_gpu: int | Literal["auto"] = "auto"
     """Hot experts on the device: how many, or as many as its memory takes."""
     deferred: int = 0
@@ -75,6 +78,12 @@ class Assembly:
     experts: ExpertBackend
     device: Device
     ahead: ReadAhead | None = None
+    tiered: TieredExperts | None = None
+
+    def prepare(self) -> None:
+        """To be called when the experts have all their layers."""
+        if self.tiered is not None:
+            self.tiered.prepare()
 
     def learn(self, layer: int, router: RouterOf) -> None:
         """A layer's router, for read-ahead."""
@@ -105,10 +114,12 @@ def assemble(
     count, top_k, nbytes = sizes
     stats = ExpertStats(layers, count, top_k)
     experts, ahead, beside = computing, None, not isinstance(device, Inline)
+    tiered = None
     if options.ram_bytes:
         ahead = ReadAhead() if _reads_ahead(options) else None
         policy = _POLICIES[options.policy]
-        experts = TieredExperts(experts, stats, options.ram_bytes, policy, ahead)
+        tiered = TieredExperts(experts, stats, options.ram_bytes, policy, ahead, options.reading)
+        experts = tiered
     if beside:
         experts = HybridExperts(experts, device)
     room = _room(options.on_gpu, device, len(layers) * count, nbytes)
@@ -121,7 +132,8 @@ def assemble(
         streamed = StreamedExperts(device, options.stream_bytes)
         experts = LongPrompts(experts, streamed, stream_from)
     recorder = TraceRecorder(count, top_k, options.trace_rows) if options.trace_rows else None
-    return Assembly(ObservedExperts(experts, stats, recorder, stream_from), device, ahead)
+    observed = ObservedExperts(experts, stats, recorder, stream_from)
+    return Assembly(observed, device, ahead, tiered)
 
 
 def _reads_ahead(options: ExpertOptions) -> bool:

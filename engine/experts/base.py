@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -116,6 +116,17 @@ class ExpertBackend(Protocol):
 
     def close(self) -> None:
         """Stop the workers; no call is valid afterwards."""
+
+
+@runtime_checkable
+class MovableExperts(ExpertBackend, Protocol):
+    """A backend whose experts may lie elsewhere from some moment on."""
+
+    def move_expert(self, layer: int, which: int, expert: ExpertWeights) -> None:
+        """Compute from these tensors, of the same forms and values, and keep them alive.
+
+        No call that uses this expert may be under way. Raises CheckpointError on other shapes.
+        """
 
 
 def check_submission(x: Tensor, ids: Tensor, weights: Tensor) -> None:

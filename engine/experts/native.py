@@ -64,11 +64,16 @@ class NativeExperts:
     def add_layer(self, layer: int, experts: list[ExpertWeights]) -> None:
         """Raises CheckpointError ``unsupported_experts`` for anything but INT4, FP8 and bf16."""
         try:
-            self._pool.add_layer(
-                layer, [tuple(_parts(m) for m in (e.gate, e.up, e.down)) for e in experts]
-            )
+            self._pool.add_layer(layer, [_matrices(e) for e in experts])
         except _kernels.InputError as error:
             raise CheckpointError("wrong_shape", f"experts of layer {layer}: {error}") from error
+
+    def move_expert(self, layer: int, which: int, expert: ExpertWeights) -> None:
+        """Compute from these tensors from now on; a network that was built before does not."""
+        try:
+            self._pool.move_expert(layer, which, _matrices(expert))
+        except _kernels.InputError as error:
+            raise CheckpointError("wrong_shape", f"layer {layer}: {error}") from error
 
     def submit(self, layer: int, x: Tensor, ids: Tensor, weights: Tensor) -> Ticket:
         check_submission(x, ids, weights)
@@ -206,6 +211,10 @@ def _translated() -> Iterator[None]:
         raise Aborted() from None
     except _kernels.ClosedError:
         raise ResourceError("model_unloaded", "the model was unloaded") from None
+
+
+def _matrices(expert: ExpertWeights) -> tuple[tuple[Tensor, ...], ...]:
+    return tuple(_parts(m) for m in (expert.gate, expert.up, expert.down))
 
 
 def _parts(matrix: ExpertMatrix) -> tuple[Tensor, ...]:

@@ -74,7 +74,8 @@ def load_model(
     batches then go through all layers in one call of theirs, as they do for small models. `predict`
     has the checkpoint's layer for multi-token prediction loaded, if there is no accelerator and no
     budget for experts.
-    Raises CheckpointError, ResourceError ``out_of_memory``, ``unsupported_isa``, Aborted.
+    Raises CheckpointError, ResourceError ``out_of_memory``, ``unsupported_isa``, ``unsupported``
+    if experts are to be read directly and cannot, Aborted.
     """
     config = ModelConfig.from_folder(folder)
     source = MappedCheckpoint.open(folder)
@@ -195,6 +196,7 @@ class _Loading:
         name = "model.embed_tokens" if config.tie_word_embeddings else "lm_head"
         head = self.dense.linear(f"{config.prefix}{name}.weight", size)
         norm = self._norm(f"{config.prefix}model.norm", config.hidden_size)
+        self.assembly.prepare()
         network = self._network(pages)
         progress(1.0)
         return Model(

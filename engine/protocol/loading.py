@@ -35,6 +35,9 @@ class LoadRequest(msgspec.Struct, frozen=True):
     """Which experts leave memory first when that is short."""
     read_ahead: Literal["auto", "on", "off"] = "auto"
     """Whether the next layer's likely experts are read early; auto: with 8 cores or more."""
+    expert_reading: Literal["auto", "map", "direct"] = "auto"
+    """How experts that are not in their memory come: through the mapped files, past the page cache
+    into memory of our own, or by what a short measurement while loading finds faster."""
     hot_experts: Natural | None = None
     """Experts on the accelerator; None: as many as fit."""
     deferred_experts: Natural = 0

@@ -394,6 +394,7 @@ def _expert_options(request: LoadRequest, folder: Path) -> ExpertOptions:
         ram_bytes=request.expert_memory_bytes,
         policy=request.expert_policy,
         read_ahead=request.read_ahead,
+        reading=request.expert_reading,
         on_gpu="auto" if request.hot_experts is None else request.hot_experts,
         deferred=request.deferred_experts,
         stream_from=stream_from(request, folder),

@@ -17,10 +17,13 @@ from engine.errors import CheckpointError, ResourceError
 
 PAGE = mmap.PAGESIZE
 _WILLNEED, _DONTNEED, _POPULATE_READ = 3, 4, 22
+_EVERY = 16
+"""Of so many pages one is looked at: they come and go in larger pieces."""
 _EHWPOISON = 133  # which the errno module leaves out
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 if _libc is not None:
     _libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    _libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,11 @@ class Range:
     def nbytes(self) -> int:
         """The most memory that it can take."""
         return self.end - self.begin
+
+    @property
+    def offset(self) -> int:
+        """Where in the file it begins."""
+        return self.region.offset + self.begin - self.region.begin
 
 
 class FilePages:
@@ -77,6 +85,23 @@ class FilePages:
             found.append(Range(begin, end, region))
         return tuple(found)
 
+    def cached(self, ranges: Iterable[Range]) -> bool:
+        """Whether most of it is in the page cache; False if the system does not tell us.
+
+        It says of files that are not ours and that we may not write that all of it is there.
+        """
+        here = pages = 0
+        for r in ranges:
+            if not os.access(r.region.path, os.W_OK):
+                return False
+            seen = ctypes.create_string_buffer(r.nbytes // PAGE)
+            assert _libc is not None
+            if _libc.mincore(r.begin, r.nbytes, seen):
+                return False
+            pages += len(seen)
+            here += sum(seen.raw[n] & 1 for n in range(0, len(seen), _EVERY)) * _EVERY
+        return here * 2 > pages
+
     def read_ahead(self, ranges: Iterable[Range]) -> None:
         """Begin to read; returns before it is there."""
         for r in ranges:
@@ -86,11 +111,7 @@ class FilePages:
         """Read and map. Sleeps without the GIL. Raises CheckpointError if the file shrank."""
         for r in ranges:
             if _advise(r, _POPULATE_READ) in (errno.EFAULT, _EHWPOISON):
-                raise CheckpointError(
-                    "shard_truncated",
-                    f"{os.path.basename(r.region.path)} can no longer be read",
-                    "the file was changed or its disk fails; load the model again",
-                )
+                raise cannot_read(r)
 
     def unmap(self, r: Range) -> None:
         """Take it out of this process. What is needed after all is mapped again when touched."""
@@ -99,9 +120,9 @@ class FilePages:
     def forget(self, ranges: Iterable[Range]) -> None:
         """Take unmapped pages out of the page cache too: then they are free for all."""
         for r in ranges:
-            file, at = self._file(r.region.path), r.region.offset + r.begin - r.region.begin
+            file = self.file(r.region.path)
             if file is not None:
-                os.posix_fadvise(file, at, r.nbytes, os.POSIX_FADV_DONTNEED)
+                os.posix_fadvise(file, r.offset, r.nbytes, os.POSIX_FADV_DONTNEED)
 
     def close(self) -> None:
         """Close the files."""
@@ -110,8 +131,8 @@ class FilePages:
                 os.close(file)
         self._files.clear()
 
-    def _file(self, path: str) -> int | None:
-        """None for a file that was deleted: its pages go with the mapping."""
+    def file(self, path: str) -> int | None:
+        """Open for reading; None for a file that was deleted: its pages go with the mapping."""
         if path not in self._files:
             try:
                 self._files[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -130,6 +151,15 @@ class FilePages:
         at = bisect.bisect_right(self._regions, address, key=lambda r: r.begin) - 1
         region = self._regions[at] if at >= 0 else None
         return region if region is not None and address < region.end else None
+
+
+def cannot_read(r: Range) -> CheckpointError:
+    """For a file that could be read when it was mapped."""
+    return CheckpointError(
+        "shard_truncated",
+        f"{os.path.basename(r.region.path)} can no longer be read",
+        "the file was changed or its disk fails; load the model again",
+    )
 
 
 def _advise(r: Range, what: int) -> int:

@@ -1,14 +1,17 @@
 """Experts of which only some may be in memory: read before they are needed, dropped for others.
 
-What is dropped stays mapped, so a layer can always be computed; the budget holds because every
-expert that a call touches was admitted first, and calls that need more than there is room for are
-done in waves.
+Memory is the mapped file's own pages or, where that reads faster, slots into which experts are read
+directly. What is dropped stays mapped, so a layer can always be computed; the budget holds because
+every expert that a call touches was admitted first, and calls that need more than there is room for
+are done in waves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as await_futures
+from contextlib import suppress
 from dataclasses import dataclass
 from weakref import WeakSet
 
@@ -17,12 +20,21 @@ import torch
 from torch import Tensor
 
 from engine.errors import Aborted, ResourceError
-from engine.experts.base import ExpertBackend, ExpertWeights, Ticket, tensors_of
+from engine.experts.base import (
+    ExpertBackend,
+    ExpertWeights,
+    MovableExperts,
+    Ticket,
+    tensors_of,
+)
 from engine.experts.stats import MAPPED, RAM, ExpertStats
 from engine.experts.subset import narrow
+from engine.tiers.direct import DirectSet, NotDirectError
 from engine.tiers.policies import DecayedLfu, Policy, PolicyMaker
 from engine.tiers.readahead import ReadAhead
+from engine.tiers.reading import Held, Reading, Wish, compare, fits, refuse
 from engine.tiers.resident import ResidentSet
+from engine.tiers.slots import Slots
 
 READERS = 4
 """Threads that read; a disk that serves several requests at once wants several."""
@@ -54,12 +66,18 @@ class TieredExperts:
         budget: int,
         policy: PolicyMaker = DecayedLfu,
         ahead: ReadAhead | None = None,
+        reading: Wish = "auto",
     ) -> None:
         self.budget = budget
+        self.reading: Reading | None = None
+        """How experts come; None until `prepare`."""
+        self._wish = reading
         self._experts, self._stats, self._ahead = experts, stats, ahead
         self._make_policy = policy
         self._policy: Policy | None = None
-        self._pages = ResidentSet()
+        self._mapped = ResidentSet()
+        self._held: Held = self._mapped
+        self._as_mapped: dict[int, ExpertWeights] = {}
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="read-ahead")
         self._loading: dict[int, Future[None]] = {}
         self._foreseen: set[int] = set()
@@ -67,18 +85,31 @@ class TieredExperts:
         self._guess: tuple[int, frozenset[int]] = (-1, frozenset())
         """The layer that was guessed last, and the keys."""
         self._under_way: WeakSet[_Submitted] = WeakSet()
+        self._computing: list[tuple[Ticket, frozenset[int]]] = []
+        """Calls that may not have ended, with their keys, even if nobody will wait for them."""
         self._epoch = 0
 
     @property
     def name(self) -> str:
-        return f"{self._experts.name}, {self.budget / 1e9:.3g} GB at a time"
+        how = f" {self.reading}" if self.reading is not None else ""
+        return f"{self._experts.name}, {self.budget / 1e9:.3g} GB at a time{how}"
 
     def add_layer(self, layer: int, experts: list[ExpertWeights]) -> None:
         self._experts.add_layer(layer, experts)
         first = self._key(layer, 0)
         for key, expert in enumerate(experts, first):
-            self._pages.add(key, tensors_of(expert))
+            self._mapped.add(key, tensors_of(expert))
+            self._as_mapped[key] = expert
         self._stats.placement[self._stats.row(layer)] = MAPPED
+
+    def prepare(self) -> None:
+        """Choose how to read, once all layers are known: sleeps up to about a second.
+
+        Raises CheckpointError if the files cannot be read, ResourceError ``unsupported`` if
+        direct reading was asked for and is not to be had.
+        """
+        if self.reading is None:
+            self.reading = self._choose()
 
     def submit(self, layer: int, x: Tensor, ids: Tensor, weights: Tensor) -> Ticket:
         epoch = self._epoch
@@ -91,8 +122,7 @@ class TieredExperts:
             return _Submitted(frozenset(), result=self._in_waves(layer, x, ids, weights, epoch))
         self._admit(needed)
         self._arrive(needed)
-        submitted = _Submitted(frozenset(needed), self._experts.submit(layer, x, ids, weights))
-        self._under_way.add(submitted)
+        submitted = self._begin(needed, self._experts.submit(layer, x, ids, weights))
         self._read_ahead(layer, x)
         return submitted
 
@@ -113,16 +143,19 @@ class TieredExperts:
     def settle(self) -> None:
         """Sleep until nothing is computed or read any more."""
         for submitted in list(self._under_way):
-            try:
+            with suppress(Aborted):
                 self.wait(submitted)
-            except Aborted:
-                submitted.result = None
-        self._arrive(list(self._loading))
+        for ticket, _ in self._computing:
+            with suppress(Aborted):
+                self._experts.wait(ticket)
+        await_futures(self._loading.values())
 
     def close(self) -> None:
         self._readers.shutdown(cancel_futures=True)
         self._experts.close()
-        self._pages.close()
+        if self._held is not self._mapped:
+            self._held.close()
+        self._mapped.close()
 
     # -- what is where
 
@@ -132,16 +165,56 @@ class TieredExperts:
     def _ready(self) -> Policy:
         """The policy, once all layers are known. Raises ResourceError if nothing fits."""
         if self._policy is None:
-            largest = self._pages.largest or 1
-            capacity = min(self.budget // largest, len(self._pages))
+            self.prepare()
+            capacity = self._capacity
             if capacity < 1:
                 raise ResourceError(
                     "budget_too_small",
-                    f"one expert takes {largest:,} bytes, the budget is {self.budget:,}",
+                    f"one expert takes {self._mapped.largest:,} bytes, "
+                    f"the budget is {self.budget:,}",
                     "give the experts more memory",
                 )
             self._policy = self._make_policy(capacity)
         return self._policy
+
+    @property
+    def _capacity(self) -> int:
+        """How many experts fit into the budget."""
+        return min(self.budget // (self._mapped.largest or 1), len(self._mapped))
+
+    def _choose(self) -> Reading:
+        """Take a way to read: the map, unless another is to be had and faster."""
+        experts, count, size = self._experts, self._capacity, self._mapped.largest
+        if self._wish == "map":
+            return Reading(False, "as asked")
+        if not isinstance(experts, MovableExperts) or not size:
+            return refuse(self._wish, "they are computed where they are")
+        if not count:
+            return Reading(False, "nothing fits")
+        if self._wish == "auto" and not fits(count * size):
+            return Reading(False, "memory is short")
+
+        def move(key: int, expert: ExpertWeights) -> None:
+            row, which = divmod(key, self._stats.experts)
+            experts.move_expert(self._stats.layers[row], which, expert)
+
+        direct = DirectSet(self._mapped, self._as_mapped, Slots(size, count), move)
+        try:
+            direct.open()
+            reading = Reading(True, "as asked")
+            if self._wish == "auto":
+                reading = compare(self._mapped, direct, count, self._readers)
+        except NotDirectError as error:
+            direct.close()
+            return refuse(self._wish, str(error))
+        except BaseException:
+            direct.close()
+            raise
+        if reading.direct:
+            self._held = direct
+        else:
+            direct.close()
+        return reading
 
     def _count(self, layer: int, needed: list[int], choices: list[int]) -> None:
         stats, policy = self._stats, self._ready()
@@ -171,27 +244,46 @@ class TieredExperts:
                 self._drop(gone)
             if absent:
                 self._place(key, RAM)
-                self._pages.begin(key)
-                self._loading[key] = self._readers.submit(self._pages.read, key)
+                self._held.begin(key)
+            if absent or self._failed(key):
+                self._loading[key] = self._readers.submit(self._held.read, key)
 
     def _arrive(self, keys: Iterable[int]) -> None:
-        """Sleep until they are in memory."""
+        """Sleep until they are in memory. Raises CheckpointError."""
         for key in keys:
-            future = self._loading.pop(key, None)
+            future = self._loading.get(key)
             if future is not None:
                 future.result()
+                del self._loading[key]
+                self._held.arrive(key)
+
+    def _failed(self, key: int) -> bool:
+        """Whether it could not be read. Who needs it next has it tried again."""
+        future = self._loading.get(key)
+        return future is not None and future.done() and future.exception() is not None
 
     def _drop(self, key: int) -> None:
         self._foreseen.discard(key)
         self._place(key, MAPPED)
-        self._pages.drop(key)
+        self._loading.pop(key, None)
+        self._held.drop(key)
+
+    def _begin(self, keys: list[int], ticket: Ticket) -> _Submitted:
+        """A call on `keys` that was submitted."""
+        submitted = _Submitted(frozenset(keys), ticket)
+        self._under_way.add(submitted)
+        self._computing.append((ticket, submitted.keys))
+        return submitted
 
     def _place(self, key: int, tier: int) -> None:
         self._stats.placement.reshape(-1)[key] = tier
 
     def _busy(self) -> frozenset[int]:
-        self._loading = {k: f for k, f in self._loading.items() if not f.done()}
-        return frozenset(self._loading).union(*(s.keys for s in self._under_way))
+        """Keys that are being read or computed."""
+        self._computing = [(t, keys) for t, keys in self._computing if not t.done]
+        coming = frozenset(k for k, f in self._loading.items() if not f.done())
+        computed = (keys for _, keys in self._computing)
+        return coming.union(*computed, *(s.keys for s in self._under_way))
 
     # -- schedules
 
@@ -230,8 +322,7 @@ class TieredExperts:
             assert part is not None
             rows = x[part.rows].contiguous()
             ticket = self._experts.submit(layer, rows, part.ids, part.weights)
-            running = _Submitted(frozenset(keys[n]), ticket)
-            self._under_way.add(running)
+            running = self._begin(keys[n], ticket)
             if n + 1 < len(waves) and room > 1:
                 self._admit(keys[n + 1])
             try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from torch import Tensor
@@ -24,7 +24,7 @@ class ResidentSet:
     """Keys whose pages are, or are about to be, in memory. Any thread once all are added."""
 
     def __init__(self) -> None:
-        self._pages = FilePages()
+        self.pages = FilePages()
         self._places: dict[int, tuple[Range, ...]] = {}
         self._order: list[tuple[Range, int]] = []
         """All ranges with their keys by address; made when first needed."""
@@ -34,15 +34,22 @@ class ResidentSet:
 
     def add(self, key: int, tensors: Iterable[Tensor]) -> None:
         """Make a key's tensors known. Those that are no view of a file are left alone."""
-        self._places[key] = self._pages.ranges(tensors)
+        self._places[key] = self.pages.ranges(tensors)
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._places)
 
     @property
     def largest(self) -> int:
         """The most memory that any key takes."""
         return max((sum(r.nbytes for r in p) for p in self._places.values()), default=0)
+
+    def places(self, key: int) -> tuple[Range, ...]:
+        """Where a key's tensors are mapped."""
+        return self._places[key]
 
     def begin(self, key: int) -> None:
         """From now on its pages may stay."""
@@ -52,11 +59,14 @@ class ResidentSet:
     def read(self, key: int) -> None:
         """Read and map a key that has begun. Sleeps. Raises CheckpointError."""
         places = self._places[key]
-        self._pages.read_ahead(places)
-        self._pages.read(places)
+        self.pages.read_ahead(places)
+        self.pages.read(places)
         with self._lock:
             for r in places:
                 self._unmap_strangers(r.begin - FOLIO, r.end + FOLIO)
+
+    def arrive(self, key: int) -> None:
+        """Nothing is left to do once it is read."""
 
     def drop(self, key: int) -> None:
         """Give a key's memory back."""
@@ -65,11 +75,11 @@ class ResidentSet:
             self._here.discard(key)
             for r in places:
                 self._unmap_strangers(r.begin, r.end)
-        self._pages.forget(places)
+        self.pages.forget(places)
 
     def close(self) -> None:
         """Close the files."""
-        self._pages.close()
+        self.pages.close()
 
     def _unmap_strangers(self, begin: int, end: int) -> None:
         """Unmap what lies there and belongs to keys that are not to be in memory."""
@@ -89,4 +99,4 @@ class ResidentSet:
             if n + 1 < len(self._order) and self._order[n + 1][1] in self._here:
                 high = min(high, self._order[n + 1][0].begin)
             if low < high:
-                self._pages.unmap(replace(r, begin=low, end=high))
+                self.pages.unmap(replace(r, begin=low, end=high))

@@ -49,6 +49,28 @@ public:
         layers_[index] = std::move(layer);
     }
 
+    // An expert's bytes are from now on those of `parts`, which hold the same. The caller sees to it
+    // that no job which uses this expert is under way.
+    void move_expert(std::int64_t index, std::int64_t expert, nb::sequence parts) {
+        const auto found = layers_.find(index);
+        if (found == layers_.end()) throw InputError("no layer " + std::to_string(index));
+        Layer& layer = *found->second;
+        const auto count = static_cast<std::int64_t>(layer.experts.size());
+        if (expert < 0 || expert >= count)
+            throw InputError("expert id " + std::to_string(expert) + " is outside 0.." +
+                             std::to_string(count - 1));
+        Expert& old = layer.experts[expert];
+        const std::string name = "expert " + std::to_string(expert);
+        const Expert fresh = read_expert(parts, name, old.inter(), layer.hidden);
+        if (fresh.gate.format != old.gate.format || fresh.up.format != old.up.format ||
+            fresh.down.format != old.down.format)
+            throw InputError(name + " has another format than before");
+        std::vector<nb::object>& owners = moved_[index];
+        owners.resize(count);
+        owners[expert] = nb::tuple(parts);
+        old = fresh;
+    }
+
     std::shared_ptr<ForwardJob> submit(std::int64_t index, nb::handle x, nb::handle ids,
                                        nb::handle weights) {
         const std::shared_ptr<const Layer> layer = this->layer(index);
@@ -137,7 +159,8 @@ private:
     const Isa* isa_;
     Mode mode_;
     std::vector<nb::object> owners_;  // keep the mapped bytes alive
-    std::unordered_map<std::int64_t, std::shared_ptr<const Layer>> layers_;  // under the GIL
+    std::unordered_map<std::int64_t, std::vector<nb::object>> moved_;  // ... also where they went
+    std::unordered_map<std::int64_t, std::shared_ptr<Layer>> layers_;  // under the GIL
     std::vector<Matrix> matrices_;    // under the GIL
     Pool pool_;                       // last: its threads end before what they read goes
 };

@@ -13,7 +13,13 @@ import pytest
 import torch
 
 from engine.native import _kernels
-from tests.parity.native.layers import Call, RandomLayer, random_call, random_layer
+from tests.parity.native.layers import (
+    Call,
+    RandomLayer,
+    random_call,
+    random_layer,
+    random_matrix,
+)
 
 EXPERTS, HIDDEN, INTER, TOP_K = 6, 256, 128, 3
 
@@ -100,6 +106,42 @@ def test_the_pool_keeps_the_weights_alive() -> None:
     del layer
     assert np.allclose(pool.wait(submit(pool, call)), want, atol=1e-5)
     pool.close()
+
+
+def test_an_expert_that_moved_is_read_where_it_is_now() -> None:
+    call = some_call(3)
+    layer, other = (random_layer(np.random.default_rng(s), EXPERTS, HIDDEN, INTER) for s in (3, 4))
+    pool, want = _kernels.Experts(2), _kernels.Experts(2)
+    pool.add_layer(0, other.arrays())
+    want.add_layer(0, layer.arrays())
+    for expert, parts in enumerate(layer.arrays()):
+        pool.move_expert(0, expert, tuple(tuple(t.clone() for t in m) for m in parts))
+    assert np.array_equal(pool.wait(submit(pool, call)), want.wait(submit(want, call)))
+    pool.close()
+    want.close()
+
+
+def test_an_expert_moves_only_to_its_like(pool: _kernels.Experts, layer: RandomLayer) -> None:
+    call = some_call(3)
+    before = pool.wait(submit(pool, call))
+    good = layer.arrays()[0]
+    rng = np.random.default_rng(5)
+    narrow = random_layer(rng, 1, HIDDEN, INTER - 32).arrays()[0]
+    floats = tuple(random_matrix(rng, *m[0].shape, "bf16").parts for m in good)
+    wide = random_matrix(rng, INTER, HIDDEN, "bf16").parts
+    cases: dict[str, tuple[int, int, object]] = {
+        "no layer 9": (9, 0, good),
+        r"expert id 6 is outside 0\.\.5": (0, EXPERTS, good),
+        "expert id -1 is outside": (0, -1, good),
+        "needs three matrices": (0, 0, good[:2]),
+        "gate_proj has shape": (0, 0, narrow),
+        "down_proj has shape|gate_proj has shape": (0, 0, floats),
+        "another format": (0, 0, (wide, good[1], good[2])),
+    }
+    for message, arguments in cases.items():
+        with pytest.raises(_kernels.InputError, match=message):
+            pool.move_expert(*arguments)  # type: ignore[arg-type]
+    assert np.array_equal(pool.wait(submit(pool, call)), before)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 
 from engine.checkpoint.mapped import MappedCheckpoint
 from engine.experts.base import ExpertWeights, PackedMatrix, tensors_of
+from engine.tiers.pages import FilePages
 
 PAGE = mmap.PAGESIZE
 LAYERS, EXPERTS, TOP_K, HIDDEN, INNER = 3, 24, 4, 1024, 512
@@ -42,6 +44,18 @@ class ExpertFile:
             file.seek(first * 8)
             entries = memoryview(file.read((last - first + 1) * 8)).cast("Q")
         return PAGE * sum(entries[page - first] >> 63 for page in pages)
+
+    def forget(self) -> None:
+        """Take it out of this process's memory and out of the page cache."""
+        pages = FilePages()
+        for layer in self.layers:
+            for expert in layer:
+                for r in pages.ranges(tensors_of(expert)):
+                    pages.unmap(r)
+        pages.close()
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())  # what was not written yet would stay
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -76,7 +90,12 @@ _SHAPES = {"gate": (INNER, HIDDEN), "up": (INNER, HIDDEN), "down": (HIDDEN, INNE
 
 @pytest.fixture
 def expert_file(expert_path: Path) -> ExpertFile:
-    source = MappedCheckpoint.open(expert_path)
+    return experts_in(expert_path)
+
+
+def experts_in(folder: Path) -> ExpertFile:
+    """The file that is there, mapped anew."""
+    source = MappedCheckpoint.open(folder)
 
     def matrix(key: int, name: str) -> PackedMatrix:
         packed = source.tensor(f"{key}.{name}.weight_packed")
@@ -86,4 +105,4 @@ def expert_file(expert_path: Path) -> ExpertFile:
         ExpertWeights(*(matrix(key, name) for name in _SHAPES)) for key in range(LAYERS * EXPERTS)
     ]
     layers = [experts[n * EXPERTS : (n + 1) * EXPERTS] for n in range(LAYERS)]
-    return ExpertFile(expert_path / "experts.safetensors", layers)
+    return ExpertFile(folder / "experts.safetensors", layers)

@@ -58,7 +58,8 @@ def _tiered(
     inner: ExpertBackend | None = None,
 ) -> tuple[TieredExperts, ExpertStats]:
     stats = _stats()
-    tiered = TieredExperts(inner or NativeExperts(threads=1), stats, budget, policy, ahead)
+    inner = inner or NativeExperts(threads=1)
+    tiered = TieredExperts(inner, stats, budget, policy, ahead, "map")
     for layer, experts in enumerate(file.layers):
         tiered.add_layer(layer, experts)
     return tiered, stats
