@@ -91,7 +91,7 @@ class TieredExperts:
 
     @property
     def name(self) -> str:
-        how = f" {self.reading}" if self.reading is not None else ""
+        how = f", {self.reading}" if self.reading is not None else ""
         return f"{self._experts.name}, {self.budget / 1e9:.3g} GB at a time{how}"
 
     def add_layer(self, layer: int, experts: list[ExpertWeights]) -> None:
