@@ -52,14 +52,28 @@ static inline __m256i emulated_cvtepi32_epi16(__m512i a) {
         a, [](auto x) { return static_cast<std::int16_t>(x); });
 }
 
-static inline __m512i emulated_mulhi_epu16(__m512i a, __m512i b) {
-    std::uint16_t factor[32], other[32];
-    std::memcpy(factor, &a, sizeof factor);
-    std::memcpy(other, &b, sizeof other);
-    for (int i = 0; i < 32; ++i)
-        factor[i] = static_cast<std::uint16_t>(std::uint32_t{factor[i]} * other[i] >> 16);
-    std::memcpy(&a, factor, sizeof factor);
+// combine() of unsigned 16-bit elements: SIMDe's sums and differences are signed, and may overflow.
+template <class Vector, class Combine>
+static inline Vector emulated_words(Vector a, Vector b, Combine combine) {
+    constexpr int kCount = sizeof(Vector) / 2;
+    std::uint16_t first[kCount], second[kCount];
+    std::memcpy(first, &a, sizeof first);
+    std::memcpy(second, &b, sizeof second);
+    for (int i = 0; i < kCount; ++i)
+        first[i] = static_cast<std::uint16_t>(combine(std::uint32_t{first[i]}, std::uint32_t{second[i]}));
+    std::memcpy(&a, first, sizeof first);
     return a;
+}
+static inline __m512i emulated_mulhi_epu16(__m512i a, __m512i b) {
+    return emulated_words(a, b, [](auto x, auto y) { return x * y >> 16; });
+}
+template <class Vector>
+static inline Vector emulated_add_epi16(Vector a, Vector b) {
+    return emulated_words(a, b, [](auto x, auto y) { return x + y; });
+}
+template <class Vector>
+static inline Vector emulated_sub_epi16(Vector a, Vector b) {
+    return emulated_words(a, b, [](auto x, auto y) { return x - y; });
 }
 
 static inline __m512 emulated_maskz_loadu_ps(simde__mmask16 mask, const void* from) {
@@ -98,6 +112,14 @@ static inline __m256i emulated_maskz_loadu_epi16(std::uint16_t mask, const void*
 #define _mm512_mulhi_epu16 emulated_mulhi_epu16
 // Where SIMDe's alias is missing or wrong.
 #define _mm512_shuffle_f32x4 simde_mm512_shuffle_f32x4
+#undef _mm256_add_epi16
+#define _mm256_add_epi16 emulated_add_epi16
+#undef _mm512_add_epi16
+#define _mm512_add_epi16 emulated_add_epi16
+#undef _mm256_sub_epi16
+#define _mm256_sub_epi16 emulated_sub_epi16
+#undef _mm512_sub_epi16
+#define _mm512_sub_epi16 emulated_sub_epi16
 #undef _mm512_madd_epi16
 #define _mm512_madd_epi16 simde_mm512_madd_epi16
 #ifndef _MM_FROUND_NO_EXC

@@ -9,8 +9,9 @@ namespace selenograph {
 namespace {
 
 // The high half of a square, of which there are three: doubled, as it comes, they would not fit.
-inline uint16x8_t square(int16x8_t miss) {
-    return vshrq_n_u16(vreinterpretq_u16_s16(vqdmulhq_s16(miss, miss)), 1);
+inline uint16x8_t square(uint16x8_t miss) {
+    const int16x8_t signed_miss = vreinterpretq_s16_u16(miss);
+    return vshrq_n_u16(vreinterpretq_u16_s16(vqdmulhq_s16(signed_miss, signed_miss)), 1);
 }
 
 inline uint16x8_t high_half(uint16x8_t x, uint16x4_t factor) {
@@ -20,10 +21,10 @@ inline uint16x8_t high_half(uint16x8_t x, uint16x4_t factor) {
 }
 
 // best_landing of eight fours.
-inline uint16x8_t best_landings(const int16x8_t (&share)[kOthers]) {
+inline uint16x8_t best_landings(const uint16x8_t (&share)[kOthers]) {
     uint16x8_t n = vdupq_n_u16(kFinest), chosen = n, best = vdupq_n_u16(65535);
-    int16x8_t miss[kOthers];
-    for (int c = 0; c < kOthers; ++c) miss[c] = vmulq_n_s16(share[c], kFinest);
+    uint16x8_t miss[kOthers];
+    for (int c = 0; c < kOthers; ++c) miss[c] = vmulq_n_u16(share[c], kFinest);
     for (int i = 0; i < kLandings; ++i) {
         const uint16x8_t sum =
             vaddq_u16(vaddq_u16(square(miss[0]), square(miss[1])), square(miss[2]));
@@ -31,21 +32,21 @@ inline uint16x8_t best_landings(const int16x8_t (&share)[kOthers]) {
         chosen = vbslq_u16(vcltq_u16(loss, best), n, chosen);
         best = vminq_u16(loss, best);
         n = vsubq_u16(n, vdupq_n_u16(1));
-        for (int c = 0; c < kOthers; ++c) miss[c] = vsubq_s16(miss[c], share[c]);
+        for (int c = 0; c < kOthers; ++c) miss[c] = vsubq_u16(miss[c], share[c]);
     }
     return chosen;
 }
 
-inline int16x4_t shares(float32x4_t x, float32x4_t unit) {
+inline uint16x4_t shares(float32x4_t x, float32x4_t unit) {
     const float32x4_t share = vmulq_f32(vmulq_f32(x, unit), vdupq_n_f32(65536.0f));
-    return vorr_s16(vmovn_s32(vcvtnq_s32_f32(share)), vdup_n_s16(1));
+    return vorr_u16(vmovn_u32(vreinterpretq_u32_s32(vcvtnq_s32_f32(share))), vdup_n_u16(1));
 }
 
 // Sixteen columns, lane i of each value the i-th four: their largest, and what the others are of it.
 struct Fours {
     float32x4x4_t x;
     float32x4_t largest;
-    int16x4_t share[kOthers];
+    uint16x4_t share[kOthers];
 
     Fours(const float* from, float32x4_t scale) : x(vld4q_f32(from)) {
         const float32x4_t a = vabsq_f32(x.val[0]), b = vabsq_f32(x.val[1]);
@@ -101,8 +102,8 @@ inline float quantise_row_neon(const float* x, std::int64_t columns, std::uint8_
         std::uint8_t* to = data + g * (kGroup + kGroup / 2);
         const float* from = x + g * kGroup;
         const Fours low(from, wide), high(from + 16, wide);
-        int16x8_t share[kOthers];
-        for (int c = 0; c < kOthers; ++c) share[c] = vcombine_s16(low.share[c], high.share[c]);
+        uint16x8_t share[kOthers];
+        for (int c = 0; c < kOthers; ++c) share[c] = vcombine_u16(low.share[c], high.share[c]);
         const uint16x8_t n = best_landings(share);
         offset[g] = -8 * (put_sixteen(low, vget_low_u16(n), wide, to, to + 32) +
                           put_sixteen(high, vget_high_u16(n), wide, to + 16, to + 40));
