@@ -149,10 +149,10 @@ inline void fast_rows(const Matrix& m, std::int64_t row, const FastRows& rows,
 template <class V, int Tile>
 void fast_tile(const Matrix& m, std::int64_t first, std::int64_t count, const FastRows& x,
                const std::int64_t* tokens, float* y, std::int64_t stride) {
-    constexpr int kRows = Tile == 1 ? 1 : V::kRows;
     std::int64_t r = 0;
-    for (; r + kRows <= count; r += kRows)
-        fast_rows<V, Tile, kRows>(m, first + r, x, tokens, y + r, stride);
+    if (Tile > 1 || m.columns / kGroup <= V::kWidth)
+        for (; r + V::kRows <= count; r += V::kRows)
+            fast_rows<V, Tile, V::kRows>(m, first + r, x, tokens, y + r, stride);
     for (; r < count; ++r) fast_rows<V, Tile, 1>(m, first + r, x, tokens, y + r, stride);
 }
 
