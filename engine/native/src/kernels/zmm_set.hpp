@@ -21,7 +21,7 @@ struct ZmmSet : Pairwise<ZmmSet<MaddTo>> {
     static constexpr int kPanelFrom = 24;
     static constexpr int kRows = 4;
     static constexpr int kAhead = 6144;
-    static constexpr int kRowsAhead = 20480;
+    static constexpr int kRowsAhead = 10240;
     using Floats = __m512;
     using Ints = __m512i;
     using Bytes = __m512i;
