@@ -49,7 +49,7 @@ def _figures(
         def turn(tokens: int) -> Callable[[], float]:
             x = torch.randn(tokens, options.shape.hidden)
             order = cycle(handles)
-            return lambda: repeat(lambda: pool.linear(next(order), x), options.turn)
+            return lambda: repeat(lambda: pool.linear([next(order)], x), options.turn)
 
         read = streaming_read(threads, options.turn, options.ceiling_mebibytes)
         ours, ceiling = alternate([turn(1), read], options.seconds / 2)

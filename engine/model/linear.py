@@ -18,6 +18,12 @@ class Linear(Protocol):
     def __call__(self, x: Tensor) -> Tensor: ...
 
 
+class LinearPair(Protocol):
+    """Two linear layers with one input. [T, I] -> [T, O], [T, P]"""
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class PlainLinear:
     """weight [O, I] in the dtype of what it is given."""
@@ -35,7 +41,42 @@ class NativeLinear:
 
     kernels: NativeExperts
     number: int
+    rows: int
 
     def __call__(self, x: Tensor) -> Tensor:
         """[T, I] -> [T, O]. Raises Aborted."""
-        return self.kernels.linear(self.number, x).to(x.dtype)
+        return self.kernels.linear((self.number,), x).to(x.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Separate:
+    """Two linear layers, one after the other."""
+
+    first: Linear
+    second: Linear
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[T, I] -> [T, O], [T, P]"""
+        return self.first(x), self.second(x)
+
+
+@dataclass(frozen=True, slots=True)
+class NativePair:
+    """Two matrices of the native kernels in one job, which quantises their input once."""
+
+    kernels: NativeExperts
+    numbers: tuple[int, int]
+    border: int
+    """O, where the second one's results begin."""
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[T, I] -> [T, O], [T, P], parts of one tensor. Raises Aborted."""
+        both = self.kernels.linear(self.numbers, x).to(x.dtype)  # [T, O+P]
+        return both[:, : self.border], both[:, self.border :]
+
+
+def beside(first: Linear, second: Linear) -> LinearPair:
+    """Both for one input, in one job where the native kernels serve them."""
+    if isinstance(first, NativeLinear) and isinstance(second, NativeLinear):
+        return NativePair(first.kernels, (first.number, second.number), first.rows)
+    return Separate(first, second)

@@ -22,7 +22,7 @@ from engine.experts.reference import ReferenceExperts
 from engine.model.deepseek import Layer, Model
 from engine.model.dense import Dense
 from engine.model.layers import LATENT_NORM_EPS, RMSNorm
-from engine.model.linear import Linear
+from engine.model.linear import Linear, beside
 from engine.model.mla import Attention
 from engine.model.moe import MixtureOfExperts, Router
 from engine.model.mtp import PredictionLayer, Predictor
@@ -276,13 +276,16 @@ class _Loading:
         # Views: products of many heads take each head's rows where they lie.
         key_up, value_up = up.split((config.qk_nope_head_dim, config.v_head_dim), 1)
         lora = config.q_lora_rank is not None
+        q_a = linear("q_a_proj") if lora else None
+        q_b, kv_a = linear("q_b_proj" if lora else "q_proj"), linear("kv_a_proj_with_mqa")
         return Attention(
             config=config,
             rotary=self.rotary,
-            q_a=linear("q_a_proj") if lora else None,
+            q_a=q_a,
             q_a_norm=norm("q_a_layernorm") if lora else None,
-            q_b=linear("q_b_proj" if lora else "q_proj"),
-            kv_a=linear("kv_a_proj_with_mqa"),
+            q_b=q_b,
+            kv_a=kv_a,
+            enter=beside(q_a or q_b, kv_a),
             kv_a_norm=norm("kv_a_layernorm"),
             kv_b=linear("kv_b_proj"),
             key_up=key_up,

@@ -20,7 +20,7 @@ from torch import Tensor
 from engine.cache.latent_pool import PAGE_TOKENS, PagedCache
 from engine.config import ModelConfig
 from engine.model.layers import RMSNorm
-from engine.model.linear import Linear
+from engine.model.linear import Linear, LinearPair
 from engine.model.rope import RotaryTable
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Attention:
     q_a_norm: RMSNorm | None
     q_b: Linear
     kv_a: Linear
+    enter: LinearPair
+    """Whichever of q_a and q_b is first, and kv_a."""
     kv_a_norm: RMSNorm
     kv_b: Linear
     key_up: Tensor
@@ -74,8 +76,9 @@ class Attention:
         form: Form = "auto",
     ) -> Tensor:
         """[T, H] -> [T, H]; writes the new latents of every segment into its cache."""
-        q_nope, q_rope = self._queries(x, cos, sin)  # [N, T, D], [N, T, P]
-        fresh = self.latents(x, cos, sin)  # [T, R+P]
+        q, kv = self.enter(x)  # [T, q_rank or N*(D+P)], [T, R+P]
+        q_nope, q_rope = self._queries(q, cos, sin)  # [N, T, D], [N, T, P]
+        fresh = self._latents(kv, cos, sin)  # [T, R+P]
         for s in segments:
             s.cache.write(layer, s.past, fresh[s.begin : s.end])
         few = [s for s in segments if self._absorb(form, s)]
@@ -94,8 +97,12 @@ class Attention:
 
     def latents(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """What the cache keeps of tokens: [T, H] -> [T, R+P]"""
+        return self._latents(self.kv_a(x), cos, sin)
+
+    def _latents(self, kv: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """[T, R+P] -> [T, R+P], normed and turned."""
         config = self.config
-        latent, k_rope = self.kv_a(x).split(
+        latent, k_rope = kv.split(
             (config.kv_lora_rank, config.qk_rope_head_dim), -1
         )  # [T, R], [T, P]
         k_rope = self.rotary.rotate(k_rope, cos, sin)
@@ -103,7 +110,8 @@ class Attention:
 
     def read(self, x: Tensor, cos: Tensor, sin: Tensor, cached: Tensor) -> Tensor:
         """One token's attention to latents [L, R+P], its own the last: [1, H] -> [1, H]"""
-        q_nope, q_rope = self._queries(x, cos, sin)  # [N, 1, D], [N, 1, P]
+        q = (self.q_a or self.q_b)(x)  # [1, q_rank or N*(D+P)]
+        q_nope, q_rope = self._queries(q, cos, sin)  # [N, 1, D], [N, 1, P]
         return self.out(self._attend(q_nope, q_rope, cached, len(cached) - 1))
 
     def _absorb(self, form: Form, s: Segment) -> bool:
@@ -118,12 +126,12 @@ class Attention:
         absorbed = t * rank * (key + value) + pairs * (2 * rank + rope)
         return absorbed <= total * rank * (key + value) + pairs * (key + rope + value)
 
-    def _queries(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """[T, H] -> unrotated [N, T, D] and rotated [N, T, P] parts."""
+    def _queries(self, q: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """What `enter` gives, [T, q_rank or N*(D+P)] -> unrotated [N, T, D], rotated [N, T, P]."""
         config = self.config
-        if self.q_a is not None and self.q_a_norm is not None:
-            x = self.q_a_norm(self.q_a(x))  # [T, H] -> [T, q_rank]
-        q = self.q_b(x).unflatten(-1, (config.num_attention_heads, -1))  # [T, N, D+P]
+        if self.q_a_norm is not None:
+            q = self.q_b(self.q_a_norm(q))  # [T, q_rank] -> [T, N*(D+P)]
+        q = q.unflatten(-1, (config.num_attention_heads, -1))  # [T, N, D+P]
         nope, rope = q.transpose(0, 1).split(
             (config.qk_nope_head_dim, config.qk_rope_head_dim), -1
         )  # [N, T, D], [N, T, P]

@@ -102,18 +102,25 @@ public:
         return static_cast<std::int64_t>(matrices_.size()) - 1;
     }
 
-    Result linear(std::int64_t index, nb::handle x) {
-        if (index < 0 || index >= static_cast<std::int64_t>(matrices_.size()))
-            throw InputError("no matrix " + std::to_string(index));
-        const Matrix matrix = matrices_[index];
-        const Array x_in = activations(x, matrix.columns);
+    // Of several matrices side by side.
+    Result linear(const std::vector<std::int64_t>& indices, nb::handle x) {
+        std::vector<Matrix> matrices;
+        for (const std::int64_t index : indices) {
+            if (index < 0 || index >= static_cast<std::int64_t>(matrices_.size()))
+                throw InputError("no matrix " + std::to_string(index));
+            matrices.push_back(matrices_[index]);
+            if (matrices.back().columns != matrices[0].columns)
+                throw InputError("the matrices are not of as many columns");
+        }
+        if (matrices.empty()) throw InputError("no matrix");
+        const Array x_in = activations(x, matrices[0].columns);
         std::shared_ptr<LinearJob> job;
         {
             nb::gil_scoped_release unlocked;
-            job = std::make_shared<LinearJob>(*isa_, mode_, matrix, float_rows(x_in));
+            job = std::make_shared<LinearJob>(*isa_, mode_, std::move(matrices), float_rows(x_in));
             pool_.submit(job);
         }
-        return await(job, matrix.rows);
+        return await(job, job->rows());
     }
 
     // bf16 [rows, columns] -> bytes of its INT4 or INT8 and of their bf16 scales.

@@ -130,11 +130,27 @@ def test_linear_takes_any_shape(
     want = x.astype(np.float64) @ matrix.values.T
     for mode in ("exact", "fast"):
         pool = _kernels.Experts(2, isa, mode)
-        got = pool.linear(pool.add_matrix(matrix.parts), x)
+        got = pool.linear([pool.add_matrix(matrix.parts)], x)
         pool.close()
         assert got.shape == (tokens, rows)
         # The error of a short product is not averaged away.
         assert np.abs(got - want).max(initial=0) < (3e-2 if mode == "fast" else 2e-5)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+@pytest.mark.parametrize("tokens", [0, 1, 5, 70])
+def test_matrices_side_by_side_have_the_bits_they_have_alone(
+    tokens: int, mode: str, isa: str
+) -> None:
+    rng = np.random.default_rng(tokens)
+    forms: list[tuple[int, Format]] = [(300, "int4"), (1, "bf16"), (37, "int4"), (64, "int8")]
+    x = rng.standard_normal((tokens, 288), dtype=np.float32)
+    pool = _kernels.Experts(3, isa, mode)
+    numbers = [pool.add_matrix(random_matrix(rng, rows, 288, f).parts) for rows, f in forms]
+    alone = [pool.linear([number], x) for number in numbers]
+    assert np.array_equal(pool.linear(numbers, x), np.concatenate(alone, 1))
+    pool.close()
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -148,9 +164,9 @@ def test_long_rows_give_a_token_the_bits_it_has_alone(form: Format, isa: str, gr
     x = rng.standard_normal((11, columns), dtype=np.float32)
     pool = _kernels.Experts(2, isa, "exact")
     number = pool.add_matrix(matrix.parts)
-    alone = np.concatenate([pool.linear(number, row[None]) for row in x])
+    alone = np.concatenate([pool.linear([number], row[None]) for row in x])
     for tokens in range(1, 12):
-        assert np.array_equal(pool.linear(number, x[:tokens]), alone[:tokens])
+        assert np.array_equal(pool.linear([number], x[:tokens]), alone[:tokens])
     pool.close()
     want = x.astype(np.float64) @ matrix.values.T
     assert np.abs(alone - want).max() < 2e-6 * np.sqrt(columns) * np.abs(want).std()
@@ -235,7 +251,7 @@ def test_fp8_codes_that_are_no_numbers_stay_visible() -> None:
     matrix.parts[0][8, 3] = 0xFF
     for isa in ISAS:
         pool = _kernels.Experts(1, isa)
-        y = pool.linear(pool.add_matrix(matrix.parts), np.ones((1, 64), np.float32))[0]
+        y = pool.linear([pool.add_matrix(matrix.parts)], np.ones((1, 64), np.float32))[0]
         pool.close()
         assert list(np.flatnonzero(np.isnan(y))) == [7, 8]
 

@@ -279,7 +279,14 @@ def test_bad_layers_are_refused(pool: _kernels.Experts, layer: RandomLayer) -> N
             1, layer.arrays(), random_layer(np.random.default_rng(5), 1, 64, 32).arrays()
         )
     with pytest.raises(_kernels.InputError, match="no matrix 0"):
-        pool.linear(0, np.zeros((1, 32), np.float32))
+        pool.linear([0], np.zeros((1, 32), np.float32))
+    with pytest.raises(_kernels.InputError, match="no matrix"):
+        pool.linear([], np.zeros((1, 32), np.float32))
+    wide, narrow = (
+        pool.add_matrix((torch.zeros(2, columns, dtype=torch.bfloat16),)) for columns in (64, 32)
+    )
+    with pytest.raises(_kernels.InputError, match="as many columns"):
+        pool.linear([wide, narrow], np.zeros((1, 64), np.float32))
 
 
 def test_bad_options_are_refused() -> None:
