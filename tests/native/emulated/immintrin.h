@@ -47,6 +47,11 @@ static inline __m512i emulated_cvtps_epi32(__m512 a) {
     });
 }
 
+// To the nearest whole number, halves to even ones; SIMDe's goes away from zero.
+static inline __m256 emulated_round_ps(__m256 a) {
+    return emulated_each<__m256, float, float>(a, [](float x) { return std::nearbyint(x); });
+}
+
 static inline __m256i emulated_cvtepi32_epi16(__m512i a) {
     return emulated_each<__m256i, std::int16_t, std::int32_t>(
         a, [](auto x) { return static_cast<std::int16_t>(x); });
@@ -112,6 +117,8 @@ static inline __m256i emulated_maskz_loadu_epi16(std::uint16_t mask, const void*
 #define _mm512_mulhi_epu16 emulated_mulhi_epu16
 // Where SIMDe's alias is missing or wrong.
 #define _mm512_shuffle_f32x4 simde_mm512_shuffle_f32x4
+#undef _mm256_round_ps
+#define _mm256_round_ps(a, nearest) emulated_round_ps(a)
 #undef _mm256_add_epi16
 #define _mm256_add_epi16 emulated_add_epi16
 #undef _mm512_add_epi16
