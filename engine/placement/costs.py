@@ -109,7 +109,8 @@ class Costs:
 
     # -- the disk
     disk_read: float = 0.60
-    """Of the sequential rate, when missing experts come through the page cache. Estimated."""
+    """Of the sequential rate, for missing experts. On a disk of 3.5 GB/s 0.95 came with a memory
+    budget, read directly, and 0.2 without one, where the map is touched (docs/tiers.md)."""
     convert_rate: float = 4e9
     """BF16 bytes a second that are rounded to INT8 or INT4 while loading. Estimated."""
     tensor_s: float = 12e-6

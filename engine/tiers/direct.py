@@ -69,6 +69,7 @@ class DirectSet:
             for r in self._mapped.places(key):
                 if r.region.path not in self._files:
                     self._files[r.region.path] = open_direct(r.region.path)
+                    self._pages.file(r.region.path)  # now, while it is surely the same one
                     self._compare(r)
 
     def begin(self, key: int) -> None:

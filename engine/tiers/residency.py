@@ -198,7 +198,11 @@ class TieredExperts:
             row, which = divmod(key, self._stats.experts)
             experts.move_expert(self._stats.layers[row], which, expert)
 
-        direct = DirectSet(self._mapped, self._as_mapped, Slots(size, count), move)
+        try:
+            slots = Slots(size, count)
+        except OSError as error:
+            return refuse(self._wish, f"the system says: {error.strerror}")
+        direct = DirectSet(self._mapped, self._as_mapped, slots, move)
         try:
             direct.open()
             reading = Reading(True, "as asked")

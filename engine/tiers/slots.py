@@ -7,6 +7,7 @@ taken, so that memory is used as it is needed and never more than all places tog
 from __future__ import annotations
 
 import mmap
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -26,9 +27,10 @@ class Slots:
         self._first = -address % HUGE
         # A huge page across the end would be memory beyond the budget.
         whole = self.nbytes // HUGE * HUGE
-        self._memory.madvise(mmap.MADV_NOHUGEPAGE)
-        if whole:
-            self._memory.madvise(mmap.MADV_HUGEPAGE, self._first, whole)
+        with suppress(OSError):  # a kernel without huge pages
+            self._memory.madvise(mmap.MADV_NOHUGEPAGE)
+            if whole:
+                self._memory.madvise(mmap.MADV_HUGEPAGE, self._first, whole)
         # A child would share the pages, and what the disk writes could miss ours.
         self._memory.madvise(mmap.MADV_DONTFORK)
         self._free = list(reversed(range(count)))

@@ -58,6 +58,24 @@ def test_replies_are_the_same_however_experts_are_kept(bench: Bench, folder: Pat
     assert len(set(names.values())) == len(OPTIONS), "the status tells them apart"
 
 
+def test_experts_are_read_as_asked_and_it_is_said(bench: Bench, folder: Path) -> None:
+    plain = _reply(bench, folder)
+    budget = {"expert_memory_bytes": 50_000, "read_ahead": "on"}
+    for way in ("map", "direct", "auto"):
+        request = LoadRequest(str(folder), dtype="float32", threads=1, expert_reading=way)
+        bench.engine.load(msgspec.structs.replace(request, **budget))
+        status = bench.until("ready", "failed")
+        if status.error is not None:
+            assert (way, status.error.code) == ("direct", "unsupported")
+            continue
+        asked = bench.ask("it", prompt_of(400), max_tokens=12)
+        assert isinstance(asked.until_over(), Ended)
+        assert asked.tokens == plain
+        why = "too little to measure" if way == "auto" else "as asked"
+        how = "directly" if way == "direct" else "through the map"
+        assert (status.experts or "").endswith(f"read {how} ({why})")
+
+
 def test_a_budget_that_holds_no_expert_fails_the_request_and_not_the_engine(
     bench: Bench, folder: Path
 ) -> None:

@@ -295,6 +295,15 @@ def test_backends_whose_experts_cannot_move_keep_the_map(expert_file: ExpertFile
     tiered.close()
 
 
+def test_more_than_the_system_has_addresses_for_is_told(expert_file: ExpertFile) -> None:
+    with pytest.raises(OSError):
+        Slots(1 << 40, 1 << 10)  # 2^50 bytes: no processor of ours has so many
+    tiered, _ = _tiered(expert_file, budget=1 << 60)
+    tiered.prepare()  # no more than all experts
+    assert str(tiered.reading) == "read directly (as asked)"
+    tiered.close()
+
+
 def test_memory_that_is_short_stays_the_systems(
     expert_file: ExpertFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
