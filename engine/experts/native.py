@@ -110,6 +110,10 @@ class NativeExperts:
         self._gated += 1
         return self._gated - 1
 
+    def share(self, layer: int, number: int) -> None:
+        """Compute a :meth:`swiglu` with the routed experts of `layer`, and add it to them."""
+        self._pool.share(layer, -1 - number)
+
     def swiglu(self, number: int, x: Tensor) -> Tensor:
         """float32 [T, H] of x [T, H]. Sleeps until it is there. Raises Aborted."""
         x = x if x.dtype in (torch.float32, torch.bfloat16) else x.float()

@@ -21,7 +21,7 @@ from engine.experts.observed import ObservedExperts
 from engine.experts.reference import ReferenceExperts
 from engine.model.deepseek import Layer, Model
 from engine.model.dense import Dense
-from engine.model.layers import LATENT_NORM_EPS, RMSNorm
+from engine.model.layers import LATENT_NORM_EPS, NativeSwiGLU, RMSNorm
 from engine.model.linear import Linear, beside
 from engine.model.mla import Attention
 from engine.model.moe import MixtureOfExperts, Router
@@ -309,6 +309,9 @@ class _Loading:
         shared = None
         if inner:
             shared = self.dense.swiglu(f"{at}shared_experts.", config.hidden_size, inner)
+            if self.whole and isinstance(shared, NativeSwiGLU):
+                shared.kernels.share(layer, shared.number)  # one job, one quantised input
+                shared = None
         self.assembly.learn(layer, router)
         return MixtureOfExperts(
             router, device.static(shared) if shared else None, self.experts, device

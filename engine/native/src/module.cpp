@@ -70,6 +70,7 @@ NB_MODULE(_kernels, m) {
              "nodes"_a = std::vector<std::vector<int>>())
         .def("add_layer", &Experts::add_layer, "layer"_a, "experts"_a, "shared"_a = nb::tuple())
         .def("move_expert", &Experts::move_expert, "layer"_a, "expert"_a, "parts"_a)
+        .def("share", &Experts::share, "layer"_a, "gated"_a)
         .def("submit", &Experts::submit, "layer"_a, "x"_a, "ids"_a, "weights"_a)
         .def("wait",
              [](Experts&, const std::shared_ptr<ForwardJob>& job) { return await(job, job->hidden()); },

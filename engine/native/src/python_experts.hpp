@@ -71,6 +71,14 @@ public:
         old = fresh;
     }
 
+    // The one expert of layer `gated` serves every token of layer `index` from now on.
+    void share(std::int64_t index, std::int64_t gated) {
+        const std::shared_ptr<const Layer> from = layer(gated);
+        if (from->experts.size() != 1) throw InputError("a shared expert is one");
+        if (from->hidden != layer(index)->hidden) throw InputError("the layers are not of one width");
+        layers_[index]->shared.push_back(from->experts[0]);
+    }
+
     std::shared_ptr<ForwardJob> submit(std::int64_t index, nb::handle x, nb::handle ids,
                                        nb::handle weights) {
         const std::shared_ptr<const Layer> layer = this->layer(index);
