@@ -91,14 +91,11 @@ class NativeExperts:
         except _kernels.InputError as error:
             raise CheckpointError("wrong_shape", str(error)) from error
 
-    def linear(self, numbers: Sequence[int], x: Tensor) -> Tensor:
-        """float32 [T, O] of x [T, I], of several matrices side by side. Sleeps until it is there.
-
-        Raises Aborted.
-        """
+    def linear(self, numbers: Sequence[int], x: Tensor) -> list[Tensor]:
+        """float32 [T, O] of x [T, I] for each matrix. Sleeps meanwhile. Raises Aborted."""
         x = x if x.dtype in (torch.float32, torch.bfloat16) else x.float()
         with _translated():
-            return torch.from_numpy(self._pool.linear(numbers, x.contiguous()))
+            return [torch.from_numpy(y) for y in self._pool.linear(numbers, x.contiguous())]
 
     def add_swiglu(self, parts: tuple[tuple[Tensor, ...], ...]) -> int:
         """The number for :meth:`swiglu` of gate, up and down. Raises CheckpointError."""

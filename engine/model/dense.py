@@ -49,7 +49,7 @@ class Dense:
         parts = self.parts(name, shape) if self.own else None
         if self.kernels is None or parts is None:
             return PlainLinear(self.weights.matrix(name, shape))
-        return NativeLinear(self.kernels, self.kernels.add_matrix(parts), shape[0])
+        return NativeLinear(self.kernels, self.kernels.add_matrix(parts))
 
     def swiglu(self, at: str, hidden: int, inner: int) -> SwiGLU | NativeSwiGLU:
         """The gated feed-forward whose matrices' names begin with `at`. Raises CheckpointError."""

@@ -41,11 +41,10 @@ class NativeLinear:
 
     kernels: NativeExperts
     number: int
-    rows: int
 
     def __call__(self, x: Tensor) -> Tensor:
         """[T, I] -> [T, O]. Raises Aborted."""
-        return self.kernels.linear((self.number,), x).to(x.dtype)
+        return self.kernels.linear((self.number,), x)[0].to(x.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +65,15 @@ class NativePair:
 
     kernels: NativeExperts
     numbers: tuple[int, int]
-    border: int
-    """O, where the second one's results begin."""
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[T, I] -> [T, O], [T, P], parts of one tensor. Raises Aborted."""
-        both = self.kernels.linear(self.numbers, x).to(x.dtype)  # [T, O+P]
-        return both[:, : self.border], both[:, self.border :]
+        """[T, I] -> [T, O], [T, P]. Raises Aborted."""
+        first, second = self.kernels.linear(self.numbers, x)
+        return first.to(x.dtype), second.to(x.dtype)
 
 
 def beside(first: Linear, second: Linear) -> LinearPair:
     """Both for one input, in one job where the native kernels serve them."""
     if isinstance(first, NativeLinear) and isinstance(second, NativeLinear):
-        return NativePair(first.kernels, (first.number, second.number), first.rows)
+        return NativePair(first.kernels, (first.number, second.number))
     return Separate(first, second)

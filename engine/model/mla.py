@@ -77,21 +77,20 @@ class Attention:
     ) -> Tensor:
         """[T, H] -> [T, H]; writes the new latents of every segment into its cache."""
         q, kv = self.enter(x)  # [T, q_rank or N*(D+P)], [T, R+P]
-        q_nope, q_rope = self._queries(q, cos, sin)  # [N, T, D], [N, T, P]
+        q = self._queries(q, cos, sin)  # [T, N, D+P]
         fresh = self._latents(kv, cos, sin)  # [T, R+P]
         for s in segments:
             s.cache.write(layer, s.past, fresh[s.begin : s.end])
         few = [s for s in segments if self._absorb(form, s)]
         outputs = {}
         if few and self.kernels is not None:
-            outputs = self._natively(q_nope, q_rope, layer, few)
+            outputs = self._natively(q, layer, few)
         for s in segments:
             if s.begin in outputs:
                 continue
             expanded = self._expanded if self.kernels is None else self._blocks
             attend = self._absorbed if s in few else expanded
-            one = slice(s.begin, s.end)
-            outputs[s.begin] = attend(q_nope[:, one], q_rope[:, one], layer, s)  # [t, N*Vh]
+            outputs[s.begin] = attend(q[s.begin : s.end], layer, s)  # [t, N*Vh]
         heads = torch.cat([outputs[s.begin] for s in segments])  # [T, N*Vh]
         return self.out(heads)  # [T, N*Vh] -> [T, H]
 
@@ -111,8 +110,8 @@ class Attention:
     def read(self, x: Tensor, cos: Tensor, sin: Tensor, cached: Tensor) -> Tensor:
         """One token's attention to latents [L, R+P], its own the last: [1, H] -> [1, H]"""
         q = (self.q_a or self.q_b)(x)  # [1, q_rank or N*(D+P)]
-        q_nope, q_rope = self._queries(q, cos, sin)  # [N, 1, D], [N, 1, P]
-        return self.out(self._attend(q_nope, q_rope, cached, len(cached) - 1))
+        q = self._queries(q, cos, sin)  # [1, N, D+P]
+        return self.out(self._attend(q, cached, len(cached) - 1))
 
     def _absorb(self, form: Form, s: Segment) -> bool:
         """Whether a segment takes the absorbed form."""
@@ -126,38 +125,39 @@ class Attention:
         absorbed = t * rank * (key + value) + pairs * (2 * rank + rope)
         return absorbed <= total * rank * (key + value) + pairs * (key + rope + value)
 
-    def _queries(self, q: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """What `enter` gives, [T, q_rank or N*(D+P)] -> unrotated [N, T, D], rotated [N, T, P]."""
+    def _queries(self, q: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """What `enter` gives, [T, q_rank or N*(D+P)] -> [T, N, D+P], the last P of each turned."""
         config = self.config
         if self.q_a_norm is not None:
             q = self.q_b(self.q_a_norm(q))  # [T, q_rank] -> [T, N*(D+P)]
         q = q.unflatten(-1, (config.num_attention_heads, -1))  # [T, N, D+P]
-        nope, rope = q.transpose(0, 1).split(
-            (config.qk_nope_head_dim, config.qk_rope_head_dim), -1
-        )  # [N, T, D], [N, T, P]
-        return nope, self.rotary.rotate(rope, cos, sin)
+        self.rotary.turn(q[..., config.qk_nope_head_dim :], cos, sin)
+        return q
 
-    def _natively(
-        self, q_nope: Tensor, q_rope: Tensor, layer: int, few: list[Segment]
-    ) -> dict[int, Tensor]:
-        """Queries [N, T, D], [N, T, P] of segments, natively -> begin: [t, N*Vh]."""
+    def _halves(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """[t, N, D+P] -> [N, t, D], [N, t, P], views."""
+        widths = (self.config.qk_nope_head_dim, self.config.qk_rope_head_dim)
+        nope, rope = q.transpose(0, 1).split(widths, -1)
+        return nope, rope
+
+    def _natively(self, q: Tensor, layer: int, few: list[Segment]) -> dict[int, Tensor]:
+        """Queries [T, N, D+P] of segments, natively -> begin: [t, N*Vh]."""
         assert self.kernels is not None
         config = self.config
         rows = torch.cat([torch.arange(s.begin, s.end) for s in few])
-        nope = q_nope[:, rows].float()  # [N, t, D]
-        q = torch.cat((nope @ self.key_up.float(), q_rope[:, rows].float()), -1)  # [N, t, R+P]
+        nope, rope = self._halves(q[rows].float())  # [N, t, D], [N, t, P]
+        inside = torch.cat((nope @ self.key_up.float(), rope), -1)  # [N, t, R+P]
         parts = [(s.cache, s.past, s.end - s.begin) for s in few]
-        q = q.transpose(0, 1).flatten(1)  # [N, t, R+P] -> [t, N*(R+P)]
-        context = self.kernels.attend_latents(config, layer, q, parts)  # [t, N*R]
+        inside = inside.transpose(0, 1).flatten(1)  # [N, t, R+P] -> [t, N*(R+P)]
+        context = self.kernels.attend_latents(config, layer, inside, parts)  # [t, N*R]
         context = context.unflatten(1, (-1, config.kv_lora_rank)).transpose(0, 1)  # [N, t, R]
         out = context @ self.value_up.float().transpose(1, 2)  # [N, t, R] -> [N, t, Vh]
-        heads = out.transpose(0, 1).flatten(1).to(q_nope.dtype)  # [t, N*Vh]
+        heads = out.transpose(0, 1).flatten(1).to(q.dtype)  # [t, N*Vh]
         return dict(zip([s.begin for s in few], heads.split([n for *_, n in parts]), strict=True))
 
-    def _blocks(self, q_nope: Tensor, q_rope: Tensor, layer: int, s: Segment) -> Tensor:
-        """Queries [N, t, D], [N, t, P] over all that is cached, natively -> [t, N*Vh]."""
+    def _blocks(self, q: Tensor, layer: int, s: Segment) -> Tensor:
+        """Queries [t, N, D+P] over all that is cached, natively -> [t, N*Vh]."""
         config = self.config
-        q = torch.cat((q_nope, q_rope), -1).transpose(0, 1)  # [N, t, D+P] -> [t, N, D+P]
         each = config.num_attention_heads * (config.qk_nope_head_dim + config.v_head_dim)
         step = max(PAGE_TOKENS, _BLOCK_BYTES // (4 * each) // PAGE_TOKENS * PAGE_TOKENS)
 
@@ -172,13 +172,13 @@ class Attention:
         out = self.kernels.attend(config, q.flatten(1).float(), s.past, expanded())
         return out.to(q.dtype)
 
-    def _expanded(self, q_nope: Tensor, q_rope: Tensor, layer: int, s: Segment) -> Tensor:
+    def _expanded(self, q: Tensor, layer: int, s: Segment) -> Tensor:
         """The same on torch."""
         config = self.config
-        total = s.past + q_nope.shape[1]
-        cached = s.cache.read(layer, 0, total, q_nope.dtype)  # [L, R+P]
+        q = q.transpose(0, 1)  # [t, N, D+P] -> [N, t, D+P]
+        total = s.past + q.shape[1]
+        cached = s.cache.read(layer, 0, total, q.dtype)  # [L, R+P]
         latent, k_rope = cached.split((config.kv_lora_rank, config.qk_rope_head_dim), -1)
-        q = torch.cat((q_nope, q_rope), -1)  # [N, t, D+P]
         mask = None if s.past == 0 else _causal_mask(q.shape[1], total, s.past, q.device)
         each = total * (q.shape[-1] + config.v_head_dim) * q.element_size()
         step = max(1, _BLOCK_BYTES // each)
@@ -199,18 +199,17 @@ class Attention:
             outputs.append(attended[0])  # [n, t, Vh]
         return torch.cat(outputs).transpose(0, 1).flatten(1)  # [N, t, Vh] -> [t, N*Vh]
 
-    def _absorbed(self, q_nope: Tensor, q_rope: Tensor, layer: int, s: Segment) -> Tensor:
+    def _absorbed(self, q: Tensor, layer: int, s: Segment) -> Tensor:
         """The same, reading the latents once for all heads; softmax in float32."""
-        cached = s.cache.read(layer, 0, s.past + q_nope.shape[1], q_nope.dtype)  # [L, R+P]
-        return self._attend(q_nope, q_rope, cached, s.past)
+        cached = s.cache.read(layer, 0, s.past + q.shape[0], q.dtype)  # [L, R+P]
+        return self._attend(q, cached, s.past)
 
-    def _attend(self, q_nope: Tensor, q_rope: Tensor, cached: Tensor, past: int) -> Tensor:
-        """Queries [N, t, D], [N, t, P] over latents [L, R+P] -> [t, N*Vh]"""
-        config, t = self.config, q_nope.shape[1]
-        q = torch.cat(
-            (q_nope @ self.key_up.to(q_nope.dtype), q_rope), -1
-        )  # [N, t, D] -> [N, t, R+P]
-        scores = (q @ cached.T).float() * config.softmax_scale  # [N, t, L]
+    def _attend(self, q: Tensor, cached: Tensor, past: int) -> Tensor:
+        """Queries [t, N, D+P] over latents [L, R+P] -> [t, N*Vh]"""
+        config, t = self.config, q.shape[0]
+        nope, rope = self._halves(q)  # [N, t, D], [N, t, P]
+        inside = torch.cat((nope @ self.key_up.to(q.dtype), rope), -1)  # [N, t, R+P]
+        scores = (inside @ cached.T).float() * config.softmax_scale  # [N, t, L]
         if t > 1:
             scores.masked_fill_(~_causal_mask(t, len(cached), past, q.device), -torch.inf)
         weights = scores.softmax(-1).to(cached.dtype)

@@ -66,6 +66,16 @@ class RotaryTable:
         angle = positions.to(torch.float32)[:, None] * self._inverse  # [T] -> [T, P/2]
         return angle.cos() * self._amplitude, angle.sin() * self._amplitude
 
+    def turn(self, x: Tensor, cos: Tensor, sin: Tensor) -> None:
+        """:meth:`rotate` in place. x [T, N, P], cos and sin [T, P/2]."""
+        paired = x.storage_offset() % 2 == 0 and all(step % 2 == 0 for step in x.stride()[:-1])
+        if self._interleaved and x.is_cpu and x.dtype == torch.float32 and paired:
+            # A pair is a complex number: one pass over memory instead of nine.
+            pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))  # [T, N, P] -> [T, N, P/2]
+            pairs *= torch.complex(cos, sin).unsqueeze(1)
+        else:
+            x.copy_(self.rotate(x.transpose(0, 1), cos, sin).transpose(0, 1))
+
     def rotate(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Turn each pair by its position's angle. x [..., T, P], cos and sin [T, P/2]."""
         wide = x.float()

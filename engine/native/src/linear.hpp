@@ -20,22 +20,15 @@ public:
           x_(x),
           fast_(std::any_of(matrices_.begin(), matrices_.end(),
                             [mode](const Matrix& m) { return takes_fast(mode, m.format); })),
-          rows_(total_rows(matrices_)),
           input_(isa, x.rows, x.columns, fast_, Begin::unset),
-          token_(x.rows),
-          output_(x.rows * rows_, Begin::unset) {
+          token_(x.rows) {
         for (std::int64_t t = 0; t < x.rows; ++t) token_[t] = t;
+        for (const Matrix& m : matrices_) outputs_.emplace_back(x.rows * m.rows, Begin::unset);
     }
 
-    static std::int64_t total_rows(const std::vector<Matrix>& matrices) {
-        std::int64_t rows = 0;
-        for (const Matrix& m : matrices) rows += m.rows;
-        return rows;
-    }
-
-    float* output() { return output_.get(); }  // [tokens, rows]: of each matrix, side by side
+    float* output(std::size_t matrix) { return outputs_[matrix].get(); }   // [tokens, its rows]
+    const std::vector<Matrix>& matrices() const { return matrices_; }
     std::int64_t tokens() const { return static_cast<std::int64_t>(token_.size()); }
-    std::int64_t rows() const { return rows_; }
 
 protected:
     int phases() const override { return 2; }
@@ -54,13 +47,12 @@ protected:
             }
             return;
         }
-        std::int64_t begin = 0, column = 0;    // of the matrix: its first item, its place in the output
-        for (const Matrix& m : matrices_) {
-            const std::int64_t end = begin + count_blocks(m);
+        std::int64_t begin = 0;                // the matrix's first item
+        for (std::size_t i = 0; i < matrices_.size(); ++i) {
+            const std::int64_t end = begin + count_blocks(matrices_[i]);
             const std::int64_t from = std::max(first, begin), to = std::min(first + count, end);
-            if (from < to) multiply(m, (from - begin) * kBlock, (to - from) * kBlock, column);
+            if (from < to) multiply(i, (from - begin) * kBlock, (to - from) * kBlock);
             begin = end;
-            column += m.rows;
         }
     }
 
@@ -68,9 +60,10 @@ private:
     static constexpr std::int64_t kBlock = 32;
     static std::int64_t count_blocks(const Matrix& m) { return (m.rows + kBlock - 1) / kBlock; }
 
-    void multiply(const Matrix& m, std::int64_t row, std::int64_t count, std::int64_t column) {
+    void multiply(std::size_t matrix, std::int64_t row, std::int64_t count) {
+        const Matrix& m = matrices_[matrix];
         dot(isa_, m, row, std::min(count, m.rows - row), input_, takes_fast(mode_, m.format),
-            token_.data(), tokens(), output_.get() + column + row, rows_);
+            token_.data(), tokens(), output(matrix) + row, m.rows);
     }
 
     const Isa& isa_;
@@ -78,10 +71,9 @@ private:
     const std::vector<Matrix> matrices_;
     const FloatRows x_;
     const bool fast_;              // whether any of them takes INT8 activations
-    const std::int64_t rows_;
     ActivationRows input_;
     std::vector<std::int64_t> token_;
-    Aligned<float> output_;
+    std::vector<Aligned<float>> outputs_;
 };
 
 }  // namespace selenograph

@@ -110,8 +110,8 @@ public:
         return static_cast<std::int64_t>(matrices_.size()) - 1;
     }
 
-    // Of several matrices side by side.
-    Result linear(const std::vector<std::int64_t>& indices, nb::handle x) {
+    // For each of the matrices, which have x in common.
+    std::vector<Result> linear(const std::vector<std::int64_t>& indices, nb::handle x) {
         std::vector<Matrix> matrices;
         for (const std::int64_t index : indices) {
             if (index < 0 || index >= static_cast<std::int64_t>(matrices_.size()))
@@ -128,7 +128,14 @@ public:
             job = std::make_shared<LinearJob>(*isa_, mode_, std::move(matrices), float_rows(x_in));
             pool_.submit(job);
         }
-        return await(job, job->rows());
+        std::vector<Result> results;
+        {
+            nb::gil_scoped_release unlocked;
+            finish(*job);
+        }
+        for (std::size_t i = 0; i < indices.size(); ++i)
+            results.push_back(owned(job, job->output(i), job->tokens(), job->matrices()[i].rows));
+        return results;
     }
 
     // bf16 [rows, columns] -> bytes of its INT4 or INT8 and of their bf16 scales.

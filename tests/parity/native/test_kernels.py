@@ -130,7 +130,7 @@ def test_linear_takes_any_shape(
     want = x.astype(np.float64) @ matrix.values.T
     for mode in ("exact", "fast"):
         pool = _kernels.Experts(2, isa, mode)
-        got = pool.linear([pool.add_matrix(matrix.parts)], x)
+        got = pool.linear([pool.add_matrix(matrix.parts)], x)[0]
         pool.close()
         assert got.shape == (tokens, rows)
         # The error of a short product is not averaged away.
@@ -140,7 +140,7 @@ def test_linear_takes_any_shape(
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("mode", ["exact", "fast"])
 @pytest.mark.parametrize("tokens", [0, 1, 5, 70])
-def test_matrices_side_by_side_have_the_bits_they_have_alone(
+def test_matrices_of_one_input_have_the_bits_they_have_alone(
     tokens: int, mode: str, isa: str
 ) -> None:
     rng = np.random.default_rng(tokens)
@@ -148,8 +148,10 @@ def test_matrices_side_by_side_have_the_bits_they_have_alone(
     x = rng.standard_normal((tokens, 288), dtype=np.float32)
     pool = _kernels.Experts(3, isa, mode)
     numbers = [pool.add_matrix(random_matrix(rng, rows, 288, f).parts) for rows, f in forms]
-    alone = [pool.linear([number], x) for number in numbers]
-    assert np.array_equal(pool.linear(numbers, x), np.concatenate(alone, 1))
+    together = pool.linear(numbers, x)
+    assert [y.shape for y in together] == [(tokens, rows) for rows, _ in forms]
+    for number, y in zip(numbers, together, strict=True):
+        assert np.array_equal(y, pool.linear([number], x)[0])
     pool.close()
 
 
@@ -164,9 +166,9 @@ def test_long_rows_give_a_token_the_bits_it_has_alone(form: Format, isa: str, gr
     x = rng.standard_normal((11, columns), dtype=np.float32)
     pool = _kernels.Experts(2, isa, "exact")
     number = pool.add_matrix(matrix.parts)
-    alone = np.concatenate([pool.linear([number], row[None]) for row in x])
+    alone = np.concatenate([pool.linear([number], row[None])[0] for row in x])
     for tokens in range(1, 12):
-        assert np.array_equal(pool.linear([number], x[:tokens]), alone[:tokens])
+        assert np.array_equal(pool.linear([number], x[:tokens])[0], alone[:tokens])
     pool.close()
     want = x.astype(np.float64) @ matrix.values.T
     assert np.abs(alone - want).max() < 2e-6 * np.sqrt(columns) * np.abs(want).std()
@@ -251,7 +253,7 @@ def test_fp8_codes_that_are_no_numbers_stay_visible() -> None:
     matrix.parts[0][8, 3] = 0xFF
     for isa in ISAS:
         pool = _kernels.Experts(1, isa)
-        y = pool.linear([pool.add_matrix(matrix.parts)], np.ones((1, 64), np.float32))[0]
+        y = pool.linear([pool.add_matrix(matrix.parts)], np.ones((1, 64), np.float32))[0][0]
         pool.close()
         assert list(np.flatnonzero(np.isnan(y))) == [7, 8]
 

@@ -53,9 +53,9 @@ def submit(pool: _kernels.Experts, call: Call) -> _kernels.Ticket:
 def threads_fall_to(count: int) -> bool:
     """A thread that has been joined is listed until the kernel has buried it, a moment longer."""
     end = time.monotonic() + 10
-    while psutil.Process().num_threads() != count and time.monotonic() < end:
+    while psutil.Process().num_threads() > count and time.monotonic() < end:
         time.sleep(0.01)
-    return psutil.Process().num_threads() == count
+    return psutil.Process().num_threads() <= count
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])
