@@ -12,7 +12,6 @@ from engine.config import ModelConfig
 from engine.making.shapes import read_shape
 from engine.model.rope import RotaryTable
 
-
 CONFIG = ModelConfig.from_dict(read_shape("moonlight-16b-a3b"))
 TABLES = {either: RotaryTable(replace(CONFIG, rope_interleaved=either)) for either in (True, False)}
 
