@@ -74,10 +74,10 @@ class Costs:
     shape (0.037 of 60 ms) take beyond all else, on two Zen 5 cores."""
     layer_value_s: float = 21e-9
     """The same for each value of the hidden width: norms, sums. Measured there, too."""
-    value_s: float = 12e-9
+    value_s: float = 4e-9
     """A layer of a prompt's token without an accelerator, for each value of the hidden width:
-    norms, rotation, sums. Measured: 3.1 us a token of the embedded model, 26 us of Moonlight's
-    shape."""
+    norms, sums, copies. Measured: 12 to 16 us a token of Moonlight's shape on two Zen 5 cores, of
+    which `token_s` is the larger part."""
     token_s: float = 8e-6
     """The same for each token of a prompt, however narrow: ends of rows, pages, choices of experts.
     Measured: what 512 tokens of the embedded model take beyond all else, on AVX2 and AVX-512."""
