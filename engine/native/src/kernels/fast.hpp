@@ -150,6 +150,7 @@ template <class V, int Tile>
 void fast_tile(const Matrix& m, std::int64_t first, std::int64_t count, const FastRows& x,
                const std::int64_t* tokens, float* y, std::int64_t stride) {
     std::int64_t r = 0;
+    // One token's long rows are taken one by one, as memory likes best; of short ones the ends cost more.
     if (Tile > 1 || m.columns / kGroup <= V::kWidth)
         for (; r + V::kRows <= count; r += V::kRows)
             fast_rows<V, Tile, V::kRows>(m, first + r, x, tokens, y + r, stride);
