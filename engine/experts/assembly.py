@@ -122,7 +122,8 @@ def assemble(
         experts = tiered
     if beside:
         experts = HybridExperts(experts, device)
-    room = _room(options.on_gpu, device, len(layers) * count, nbytes)
+    total = len(layers) * count
+    room = 0 if not beside else hot_room(options.on_gpu, device.place, total, nbytes)
     if room:
         experts = SplitExperts(experts, DeviceExperts(device), stats, room)
     if options.deferred:
@@ -142,15 +143,13 @@ def _reads_ahead(options: ExpertOptions) -> bool:
     return options.read_ahead == "on"
 
 
-def _room(wanted: int | Literal["auto"], device: Device, experts: int, nbytes: int) -> int:
-    """How many hot experts the device gets."""
-    if isinstance(device, Inline):
-        return 0
+def hot_room(wanted: int | Literal["auto"], place: torch.device, experts: int, nbytes: int) -> int:
+    """How many hot experts a device gets."""
     if wanted != "auto":
         return min(wanted, experts)
-    if device.place.type == "cpu":  # it shares the memory that they are in already
+    if place.type == "cpu":  # it shares the memory that they are in already
         return 0
-    free = _free_bytes(device.place) - _SPARE_DEVICE_BYTES
+    free = _free_bytes(place) - _SPARE_DEVICE_BYTES
     return max(0, min(free // nbytes, experts))
 
 

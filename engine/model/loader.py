@@ -79,7 +79,7 @@ def load_model(
     """
     config = ModelConfig.from_folder(folder)
     source = MappedCheckpoint.open(folder)
-    dtype = dtype or _fitting_dtype(config)
+    dtype = dtype or fitting_dtype(config)
     device = choose_device(options.device, options.spans)
     try:
         weights = Weights(config, source, dtype, device.place)
@@ -105,7 +105,7 @@ def load_model(
         raise
 
 
-def _fitting_dtype(config: ModelConfig) -> torch.dtype:
+def fitting_dtype(config: ModelConfig) -> torch.dtype:
     """Float32 costs little for a small model and needs no bf16 instructions."""
     per_layer = 2 * config.hidden_size * (config.intermediate_size + 4 * config.hidden_size)
     dense = 4 * (config.num_hidden_layers * per_layer + 2 * config.vocab_size * config.hidden_size)

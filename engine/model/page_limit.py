@@ -22,7 +22,7 @@ class PageLimit:
 
     def __init__(self, source: MappedCheckpoint, limit: int | None = None) -> None:
         self._source = source
-        self._limit = limit or int(_total_memory() * _SHARE)
+        self._limit = limit or mapped_limit()
         self.watched = sum(p.stat().st_size for p in source.files) > self._limit
         """Whether the model is larger than that, so that somebody must call `keep`."""
 
@@ -30,6 +30,11 @@ class PageLimit:
         """Between layers, on any thread."""
         if self.watched and mapped_bytes() > self._limit:
             self._source.release()
+
+
+def mapped_limit() -> int:
+    """Bytes of mapped weights that stay in memory; larger models are given back between layers."""
+    return int(_total_memory() * _SHARE)
 
 
 def mapped_bytes() -> int:

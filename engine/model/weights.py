@@ -17,7 +17,7 @@ from engine.errors import CheckpointError, ResourceError
 from engine.experts.base import ExpertMatrix, ExpertWeights, Fp8Matrix, PackedMatrix
 from engine.placement.limits import memory_limit
 
-_ROOM = 256 << 20
+ROOM = 256 << 20
 """Left for caches and activations when copies are weighed against free memory."""
 
 
@@ -90,7 +90,7 @@ class Weights:
 
     def require_memory(self) -> None:
         """Raises ResourceError ``out_of_memory`` when the copies to be made do not fit."""
-        needed, free = self._copied_bytes() + _ROOM, free_memory()
+        needed, free = self._copied_bytes() + ROOM, free_memory()
         if needed > free:
             narrower = " or the dtype bfloat16" if self._dtype == torch.float32 else ""
             raise ResourceError(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from engine.placement.costs import Costs
 from engine.placement.footprint import Footprint
 from engine.placement.hardware import Accelerator, Hardware
+from engine.placement.room import experts_at_a_time
 from engine.placement.timing import Split
 from engine.protocol import WeightForm
 
@@ -162,7 +163,11 @@ def _filled(
     """Give experts what memory is left; the rest of them stays on disk."""
     size = footprint.expert_bytes
     room = ram_budget(hardware, costs) - sum(ram.values())
-    held = min(footprint.expert_count - hot, room // size)
+    # What is free when experts get their place: caches and activations take theirs later.
+    free = room + ram["program"] + ram.get("cache", 0)
+    rest = footprint.expert_count - hot
+    least = _working_set(footprint)
+    held = experts_at_a_time(rest * size, room, free, least) // size
     split = Split(
         threads=hardware.threads[0],
         dense_form=form,

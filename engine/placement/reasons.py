@@ -63,11 +63,11 @@ def _experts(timing: Timing) -> str:
     if split.gpu_experts == split.experts:
         return f"{said}; all of them fit on the accelerator."
     if split.mapped_experts:
-        held = split.ram_experts + split.gpu_experts
+        held = (split.ram_experts + split.gpu_experts) * f.expert_bytes
         missed = amount(mapped * f.moe_layers * f.top_k * f.expert_bytes)
         return (
-            f"{said}; {held:,} fit in memory. About {mapped:.0%} of the choices fall on the rest "
-            f"and come from disk, {missed} a token."
+            f"{said}, {amount(held)} of them in memory at a time. About {mapped:.0%} of the "
+            f"choices fall on the rest and are read from disk when needed, {missed} a token."
         )
     if split.gpu_experts:
         return (

@@ -29,8 +29,9 @@ class LoadRequest(msgspec.Struct, frozen=True):
     """0: what the checkpoint allows."""
     device: Literal["auto", "cpu", "thread"] = "auto"
     """Who computes beside the expert pool: the accelerator if there is one, nobody, or a thread."""
-    expert_memory_bytes: Natural = 0
-    """How much memory routed experts may take; 0: as the system sees fit."""
+    expert_memory_bytes: Natural | None = None
+    """How much memory routed experts may take; 0: as the system sees fit, None: the same where all
+    of them fit into free memory, else what is safe to take of it."""
     expert_policy: Literal["lfu", "lru"] = "lfu"
     """Which experts leave memory first when that is short."""
     read_ahead: Literal["auto", "on", "off"] = "auto"

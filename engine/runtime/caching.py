@@ -6,23 +6,22 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from engine.cache.archive import ArchiveUse, PageArchive
 from engine.cache.budget import pool_pages
 from engine.cache.fingerprint import fingerprint
 from engine.cache.host_store import HostStore
-from engine.cache.latent_pool import LatentForm, LatentPool
+from engine.cache.latent_pool import LatentForm, LatentPool, page_bytes
 from engine.cache.prefix_tree import PrefixTree
 from engine.cache.snapshot import SnapshotFolder
+from engine.config import ModelConfig
 from engine.model.deepseek import Model
-from engine.placement.limits import memory_limit
+from engine.model.page_limit import mapped_limit
+from engine.model.weights import free_memory
 from engine.protocol import LoadRequest
 from engine.version import VERSION
 
-_MAPPED_SHARE = 0.7
-"""Of memory that mapped weights may keep; see :mod:`engine.model.page_limit`."""
 _SPILL_SHARE = 4
 """One part in so many of free memory takes what leaves a device."""
 
@@ -48,6 +47,27 @@ def new_tree(model: Model, request: LoadRequest, folder: Path, context: int) -> 
         else None
     )
     return PrefixTree(pool, PageArchive(pool, root, host, disk))
+
+
+def host_cache_bytes(
+    config: ModelConfig, request: LoadRequest, folder: Path, form: LatentForm, on_device: bool
+) -> int:
+    """The most that caches will take of the host's memory, before anything is loaded.
+
+    Raises ResourceError ``cache_too_small``.
+    """
+    beside = _free_memory(folder)
+    if on_device:
+        return beside // _SPILL_SHARE
+    form = form if request.cache_form == "auto" else request.cache_form
+    pages = pool_pages(config, form, context_of(config, request), request.cache_bytes, beside)
+    return pages * page_bytes(config, form)
+
+
+def context_of(config: ModelConfig, request: LoadRequest) -> int:
+    """Tokens of the longest sequence."""
+    longest = config.max_position_embeddings
+    return min(request.max_context or longest, longest)
 
 
 def cache_use(tree: PrefixTree) -> dict[str, Any]:
@@ -83,12 +103,8 @@ def _root(model: Model, request: LoadRequest, folder: Path, pool: LatentPool) ->
 
 def _free_memory(folder: Path) -> int:
     """What is left when the mapped weights have all been read; until then they count as free."""
-    memory, limit = psutil.virtual_memory(), memory_limit()
-    free, total = int(memory.available), int(memory.total)
-    if limit is not None:
-        free, total = min(free, limit.free), min(total, limit.limit)
     weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    return max(0, free - min(weights, int(total * _MAPPED_SHARE)))
+    return max(0, free_memory() - min(weights, mapped_limit()))
 
 
 def _free_on_device() -> int:

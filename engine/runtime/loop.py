@@ -15,7 +15,6 @@ import torch
 
 from engine.cache.prefix_tree import prompt_too_large
 from engine.errors import Aborted, RequestError, ResourceError, SelenographError, context_exceeded
-from engine.experts.assembly import ExpertOptions
 from engine.experts.observed import ObservedExperts
 from engine.grammar.rules import Grammars
 from engine.model.loader import KernelOptions, load_model
@@ -32,13 +31,13 @@ from engine.protocol import (
     RequestTrace,
 )
 from engine.runtime.bounds import Gauge
-from engine.runtime.caching import new_tree
+from engine.runtime.caching import context_of, new_tree
 from engine.runtime.defaults import read_defaults
 from engine.runtime.engine import Engine, TextEnds
+from engine.runtime.expert_options import expert_options
 from engine.runtime.heap import give_back_freed_memory, keep_freed_memory
 from engine.runtime.loaded import Loaded
 from engine.runtime.runner import Runner
-from engine.runtime.streaming import stream_from
 from engine.scheduler.budget import Chunks
 from engine.scheduler.scheduler import Scheduler, SchedulerLimits
 from engine.speculation.mtp import new_drafters
@@ -297,14 +296,12 @@ class EngineThread:
             threads,
             progress=self._on_progress,
             should_abort=cancel.is_set,
-            options=_expert_options(request, folder),
+            options=expert_options(request, folder),
             kernels=KernelOptions(request.isa, request.mode, request.dense),
             predict=request.speculation == "mtp",
         )
         config = model.config
-        context = min(
-            request.max_context or config.max_position_embeddings, config.max_position_embeddings
-        )
+        context = context_of(config, request)
         experts = model.experts
         streams = experts.stream_from if isinstance(experts, ObservedExperts) else 0
         defaults, end_ids = read_defaults(folder, config.vocab_size)
@@ -337,6 +334,7 @@ class EngineThread:
             threads,
             footprint(config),
         )
+        log.info("loaded %s: %s", folder.name, loaded.experts)
         return loaded.with_rates(self._gauge.best(loaded.reading))
 
     def _unload(self) -> None:
@@ -386,19 +384,6 @@ class EngineThread:
             status = self.status()
             for listener in listeners:
                 listener(status)
-
-
-def _expert_options(request: LoadRequest, folder: Path) -> ExpertOptions:
-    return ExpertOptions(
-        device=request.device,
-        ram_bytes=request.expert_memory_bytes,
-        policy=request.expert_policy,
-        read_ahead=request.read_ahead,
-        reading=request.expert_reading,
-        on_gpu="auto" if request.hot_experts is None else request.hot_experts,
-        deferred=request.deferred_experts,
-        stream_from=stream_from(request, folder),
-    )
 
 
 def _no_model(state: LoadState) -> ResourceError:

@@ -78,6 +78,8 @@ class TieredExperts:
         self._mapped = ResidentSet()
         self._held: Held = self._mapped
         self._as_mapped: dict[int, ExpertWeights] = {}
+        self._nbytes = 0
+        """Of all experts."""
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="read-ahead")
         self._loading: dict[int, Future[None]] = {}
         self._foreseen: set[int] = set()
@@ -92,13 +94,17 @@ class TieredExperts:
     @property
     def name(self) -> str:
         how = f", {self.reading}" if self.reading is not None else ""
-        return f"{self._experts.name}, {self.budget / 1e9:.3g} GB at a time{how}"
+        held = f"{self.budget / 1e9:.3g} of {self._nbytes / 1e9:.3g} GB at a time"
+        if self.budget >= self._nbytes:
+            held = f"all {self._nbytes / 1e9:.3g} GB at a time"
+        return f"{self._experts.name}, {held}{how}"
 
     def add_layer(self, layer: int, experts: list[ExpertWeights]) -> None:
         self._experts.add_layer(layer, experts)
         first = self._key(layer, 0)
         for key, expert in enumerate(experts, first):
             self._mapped.add(key, tensors_of(expert))
+            self._nbytes += sum(t.nbytes for t in tensors_of(expert))
             self._as_mapped[key] = expert
         self._stats.placement[self._stats.row(layer)] = MAPPED
 

@@ -9,7 +9,13 @@ import msgspec
 import pytest
 import torch
 
+from engine.config import ModelConfig
+from engine.placement.footprint import footprint
+from engine.placement.room import SHARE
 from engine.protocol import LoadRequest
+from engine.runtime import expert_options
+from engine.runtime.expert_options import fitting_budget
+from engine.tiny import TinyShape, write_tiny
 from engine.types import Broke, Ended
 
 from .test_loop import Bench, folder, prompt_of
@@ -86,6 +92,56 @@ def test_a_budget_that_holds_no_expert_fails_the_request_and_not_the_engine(
     assert isinstance(broke, Broke)
     assert broke.error.code == "budget_too_small"
     assert _reply(bench, folder)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    shape = TinyShape(layers=4, experts=16, context=512)
+    return write_tiny(tmp_path_factory.mktemp("tiny") / "wide", seed=1, shape=shape)
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch, wide: Path) -> None:
+    """Memory for half of the experts, beside all else."""
+    experts = footprint(ModelConfig.from_folder(wide)).experts_bytes
+    request = LoadRequest(str(wide), dtype="float32")
+    monkeypatch.setattr(expert_options, "ROOM", 0)
+    monkeypatch.setattr(expert_options, "_PAGES", 0)
+    monkeypatch.setattr(expert_options, "host_cache_bytes", lambda *_: 0)
+    monkeypatch.setattr(expert_options, "_dense_bytes", lambda *_: 0)
+    monkeypatch.setattr(expert_options, "free_memory", lambda: 1 << 40)
+    assert fitting_budget(request, wide) == 0
+    monkeypatch.setattr(expert_options, "free_memory", lambda: experts // 2)
+    assert fitting_budget(request, wide) == int(SHARE * (experts // 2))
+
+
+def test_without_a_word_experts_that_do_not_fit_get_a_budget(
+    bench: Bench, wide: Path, little: None
+) -> None:
+    plain = _reply(bench, wide, expert_memory_bytes=0)
+    assert "at a time" not in (bench.engine.status().experts or "")
+    assert _reply(bench, wide) == plain
+    assert "at a time, read " in (bench.engine.status().experts or "")
+    own = _reply(bench, wide, device="thread", hot_experts=2)
+    assert own == plain
+
+
+def test_drafts_that_were_asked_for_leave_it_to_the_system(wide: Path, little: None) -> None:
+    request = LoadRequest(str(wide), dtype="float32")
+    assert fitting_budget(request, wide) > 0
+    asked = msgspec.structs.replace(request, speculation="mtp")
+    assert fitting_budget(asked, wide) == 0
+    assert expert_options.expert_options(request, wide).ram_bytes > 0
+    system = msgspec.structs.replace(request, expert_memory_bytes=0)
+    assert expert_options.expert_options(system, wide).ram_bytes == 0
+
+
+def test_nothing_said_is_not_nothing_given() -> None:
+    decode = msgspec.json.decode
+    assert decode('{"path": "x"}', type=LoadRequest).expert_memory_bytes is None
+    assert decode('{"path": "x", "expert_memory_bytes": 0}', type=LoadRequest) == LoadRequest(
+        "x", expert_memory_bytes=0
+    )
 
 
 @pytest.mark.parametrize("field", ["expert_memory_bytes", "deferred_experts", "stream_from"])
