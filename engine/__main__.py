@@ -54,6 +54,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--isa", default="auto", help="instruction set of the kernels, e.g. avx2")
     parser.add_argument("--mode", choices=("auto", "exact", "fast"), default="auto")
     parser.add_argument("--dense", choices=("auto", "published", "int8", "int4"), default="auto")
+    parser.add_argument(
+        "--expert-memory-bytes",
+        type=int,
+        help="0: the system decides what stays in memory; without a word: by the free memory",
+    )
     parser.add_argument("--cache-bytes", type=int, default=0, help="0: by the free memory")
     parser.add_argument("--cache-form", choices=("auto", "float32", "bf16", "int8"), default="auto")
     parser.add_argument("--snapshots", metavar="DIR", help="keep pages of the cache on disk")
@@ -96,12 +101,14 @@ def _serve(listener: socket.socket, token: str, args: argparse.Namespace) -> Non
     )
     server = uvicorn.Server(config)
     if args.model:
+        room = args.expert_memory_bytes
         engine.load(
             LoadRequest(
                 args.model,
                 dtype=args.dtype,
                 experts=args.experts,
                 threads=args.threads,
+                expert_memory_bytes=room if room is None else max(room, 0),
                 isa=args.isa,
                 mode=args.mode,
                 dense=args.dense,

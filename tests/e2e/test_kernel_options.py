@@ -1,7 +1,8 @@
-"""How the kernels compute can be said at the command line and when loading."""
+"""How kernels compute, and with what memory, can be said at the command line and when loading."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,18 @@ def test_instruction_set_and_precision_are_taken(tmp_path: Path) -> None:
         status = engine.until(lambda s: s.state not in ("empty", "loading"))
         assert status.state == "ready", status.error
         assert status.experts == "native scalar"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a budget needs Linux")
+@pytest.mark.parametrize(("size", "limited"), [("0", False), ("20000", True)])
+def test_memory_for_experts_is_taken(tmp_path: Path, size: str, limited: bool) -> None:
+    model = write_tiny(tmp_path / "model")
+    given = ("--model", str(model), "--expert-memory-bytes", size)
+    with EngineProcess(tmp_path / "log", "--threads", "1", *given) as engine:
+        engine.port = engine.ready().port
+        status = engine.until(lambda s: s.state not in ("empty", "loading"))
+        assert status.state == "ready" and status.experts, status.error
+        assert ("at a time" in status.experts) == limited
 
 
 @pytest.mark.parametrize("isa", ["mmx", ""])
