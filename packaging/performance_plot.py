@@ -12,6 +12,14 @@ _ROOT = Path(__file__).parents[1]
 _RESULTS = _ROOT / "docs" / "benchmarks.jsonl"
 _PICTURE = _ROOT / "docs" / "img" / "performance.png"
 _OURS, _THEIRS = "#3b6ea8", "#c2703d"
+_SETS = {
+    "avx2": "#7fb3d5",
+    "avx_vnni": "#4aa37a",
+    "avx512": "#8a6bbf",
+    "avx512_vnni": _OURS,
+    "amx_int8": "#b0507a",
+}
+"""A colour for each instruction set."""
 
 Figure = dict[str, Any]
 Points = list[tuple[float, float]]
@@ -23,9 +31,11 @@ def main() -> int:
         print("nothing has been recorded yet: selenograph bench layer --record", file=sys.stderr)
         return 1
     runs = [json.loads(line) for line in _RESULTS.read_text("utf-8").splitlines()]
-    processor = runs[-1]["machine"]["processor"]
-    here = [run for run in runs if run["machine"]["processor"] == processor]
-    draw(latest([f for run in here for f in run["figures"]]), processor, _PICTURE)
+    machine = runs[-1]["machine"]
+    facts = ("processor", "cores", "isas")
+    here = [run for run in runs if all(run["machine"].get(f) == machine[f] for f in facts)]
+    title = f"{machine['processor']}, {machine['cores']} cores, {machine['isas'][-1]}"
+    draw(latest([f for run in here for f in run["figures"]]), title, _PICTURE)
     return 0
 
 
@@ -35,7 +45,7 @@ def latest(figures: list[Figure]) -> list[Figure]:
     return list(kept.values())
 
 
-def draw(figures: list[Figure], processor: str, picture: Path) -> None:
+def draw(figures: list[Figure], title: str, picture: Path) -> None:
     """Three panels; one without figures says so."""
     import matplotlib
 
@@ -43,21 +53,33 @@ def draw(figures: list[Figure], processor: str, picture: Path) -> None:
     from matplotlib import pyplot, ticker
 
     sheet, axes = pyplot.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
-    sheet.suptitle(processor, fontsize=10)
+    sheet.suptitle(title, fontsize=10)
     by_threads, by_batch, by_context = axes
-    for isa in sorted({f["isa"] for f in figures if f["name"] == "layer.decode"}):
-        some = [f for f in figures if f["name"] == "layer.decode" and f["isa"] == isa]
-        reads = [f for f in some if f["against"] == "read ceiling"]
-        _line(by_threads, [(f["threads"], f["value"]) for f in reads], isa)
-        peer = [(f["threads"], f["against_value"]) for f in some if f["against"] == "kt-kernel"]
-        _line(by_threads, [p for p in peer if p[1]], "kt-kernel", _THEIRS)
-    ceiling = [f for f in figures if f["name"] == "layer.decode" and f["against"] == "read ceiling"]
-    _line(by_threads, [(f["threads"], f["against_value"]) for f in ceiling], "ceiling", "#888888")
-    by_threads.set(title="K2 layer, one token", xlabel="threads", ylabel="GB/s", ylim=(0, None))
+    # As shares: each set was measured beside the memory of its own minute.
+    decode = [f for f in figures if f["name"] == "layer.decode" and f["ratio"]]
+    share = {
+        (f["isa"], f["threads"]): 100 * f["ratio"] for f in decode if f["against"] == "read ceiling"
+    }
+    for isa in sorted({isa for isa, _ in share}):
+        points = [(threads, value) for (one, threads), value in share.items() if one == isa]
+        _line(by_threads, points, isa, _SETS.get(isa, _OURS))
+    peer = [
+        (f["threads"], share[f["isa"], f["threads"]] / f["ratio"])
+        for f in decode
+        if f["against"] == "kt-kernel" and (f["isa"], f["threads"]) in share
+    ]
+    _line(by_threads, peer, "kt-kernel", _THEIRS)
+    by_threads.set(title="K2 layer, one token", xlabel="threads", ylim=(0, 100))
+    by_threads.set_ylabel("% of the streaming read")
     for isa in sorted({f["isa"] for f in figures if f["name"].startswith("layer.batch")}):
-        _line(by_batch, _numbered(figures, r"layer\.batch(\d+)", isa), isa)
+        points = _numbered(figures, r"layer\.batch(\d+)", isa)
+        _line(by_batch, points, isa, _SETS.get(isa, _OURS))
     by_batch.set(title="K2 layer, random routing", xlabel="tokens a call", ylabel="tokens/s")
-    _line(by_context, _numbered(figures, r"moonlight\.context(\d+)"), "decode")
+    context = [f for f in figures if f["name"].startswith("moonlight.context")]
+    if context:
+        isa = context[-1]["isa"]
+        points = _numbered(context, r"moonlight\.context(\d+)", isa)
+        _line(by_context, points, isa, _SETS.get(isa, _OURS))
     by_context.set(title="Moonlight's shape", xlabel="tokens before", ylabel="tokens/s")
     by_threads.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     for axis in (by_batch, by_context):
