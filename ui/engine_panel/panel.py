@@ -86,6 +86,8 @@ class EnginePanel(QWidget):
             value.setWordWrap(True)
             caption = label("muted")
             caption.setText(self.tr(name))
+            caption.setAlignment(Qt.AlignmentFlag.AlignTop)  # beside a value of several lines
+            value.setAlignment(Qt.AlignmentFlag.AlignTop)
             form.addRow(caption, value)
         restart = button(
             self.tr("Restart"),
