@@ -60,6 +60,7 @@ class MixtureOfExperts:
 
     router: Router
     shared: Callable[[Tensor], Tensor] | None
+    """None: there is none, or `experts` compute it with the routed ones."""
     experts: ExpertBackend
     device: Device = _HERE
     """Who computes the shared expert; by default the calling thread, between submit and wait."""

@@ -76,8 +76,8 @@ class Costs:
     """The same for each value of the hidden width: norms, sums. Measured there, too."""
     value_s: float = 4e-9
     """A layer of a prompt's token without an accelerator, for each value of the hidden width:
-    norms, sums, copies. Measured: 12 to 16 us a token of Moonlight's shape on two Zen 5 cores, of
-    which `token_s` is the larger part."""
+    norms, sums, copies. Measured: 16 us a token of Moonlight's shape on two Zen 5 cores, of which
+    `token_s` is half."""
     token_s: float = 8e-6
     """The same for each token of a prompt, however narrow: ends of rows, pages, choices of experts.
     Measured: what 512 tokens of the embedded model take beyond all else, on AVX2 and AVX-512."""

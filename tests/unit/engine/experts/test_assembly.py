@@ -14,7 +14,7 @@ from engine.experts.assembly import ExpertOptions, choose_device
 from engine.experts.device import Inline, ThreadDevice
 from engine.experts.observed import ObservedExperts
 from engine.model.deepseek import Batch, Model
-from engine.model.loader import load_model
+from engine.model.loader import ExpertChoice, load_model
 from engine.tiny import TinyShape, write_tiny
 
 LAYERS, EXPERTS, TOP_K = 4, 8, 2
@@ -82,10 +82,10 @@ def test_the_same_bits(folder: Path, plain: Model, options: ExpertOptions) -> No
     ids=["budget", "budget and thread", "direct", "hot experts", "everything", "all and direct"],
 )
 def test_the_same_but_for_rounding(
-    folder: Path, plain: Model, options: ExpertOptions, experts: str
+    folder: Path, plain: Model, options: ExpertOptions, experts: ExpertChoice
 ) -> None:
     try:
-        model = load_model(folder, torch.float32, experts, options=options)  # type: ignore[arg-type]
+        model = load_model(folder, torch.float32, experts, options=options)
     except ResourceError as error:
         assert (error.code, options.reading) == ("unsupported", "direct")
         pytest.skip(str(error))

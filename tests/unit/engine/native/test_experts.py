@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import psutil
@@ -50,12 +51,16 @@ def submit(pool: _kernels.Experts, call: Call) -> _kernels.Ticket:
     return pool.submit(0, call.x, call.ids, call.weights)
 
 
-def threads_fall_to(count: int) -> bool:
+def running_threads() -> set[int]:
+    return {thread.id for thread in psutil.Process().threads()}
+
+
+def all_end(threads: set[int]) -> bool:
     """A thread that has been joined is listed until the kernel has buried it, a moment longer."""
     end = time.monotonic() + 10
-    while psutil.Process().num_threads() > count and time.monotonic() < end:
+    while threads & running_threads() and time.monotonic() < end:
         time.sleep(0.01)
-    return psutil.Process().num_threads() <= count
+    return not threads & running_threads()
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])
@@ -129,7 +134,7 @@ def test_an_expert_moves_only_to_its_like(pool: _kernels.Experts, layer: RandomL
     narrow = random_layer(rng, 1, HIDDEN, INTER - 32).arrays()[0]
     floats = tuple(random_matrix(rng, *m[0].shape, "bf16").parts for m in good)
     wide = random_matrix(rng, INTER, HIDDEN, "bf16").parts
-    cases: dict[str, tuple[int, int, object]] = {
+    cases: dict[str, tuple[int, int, Any]] = {
         "no layer 9": (9, 0, good),
         r"expert id 6 is outside 0\.\.5": (0, EXPERTS, good),
         "expert id -1 is outside": (0, -1, good),
@@ -140,7 +145,7 @@ def test_an_expert_moves_only_to_its_like(pool: _kernels.Experts, layer: RandomL
     }
     for message, arguments in cases.items():
         with pytest.raises(_kernels.InputError, match=message):
-            pool.move_expert(*arguments)  # type: ignore[arg-type]
+            pool.move_expert(*arguments)
     assert np.array_equal(pool.wait(submit(pool, call)), before)
 
 
@@ -212,25 +217,33 @@ def test_abort_leaves_finished_work_alone(pool: _kernels.Experts) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_close_with_work_pending(pool: _kernels.Experts) -> None:
-    before = psutil.Process().num_threads()
-    tickets = [submit(pool, some_call(20_000)) for _ in range(6)]  # the first may be done by then
+def test_close_with_work_pending(layer: RandomLayer, threads: int) -> None:
+    before = running_threads()
+    pool = _kernels.Experts(threads)
+    own = running_threads() - before
+    assert len(own) == pool.threads == threads
+    pool.add_layer(0, layer.arrays())
+    calls = [
+        some_call(20_000) for _ in range(2)
+    ]  # made first: the pool is quicker at computing one
+    tickets = [submit(pool, call) for call in calls]
     pool.close()
-    assert threads_fall_to(before - pool.threads)
-    for ticket in [tickets[-1], submit(pool, some_call(1))]:
+    assert all_end(own)
+    for ticket in [*tickets, submit(pool, some_call(1))]:
         with pytest.raises(_kernels.ClosedError):
             pool.wait(ticket)
     pool.close()  # a second time is no error
 
 
 def test_dropping_the_pool_ends_its_threads(layer: RandomLayer) -> None:
-    before = psutil.Process().num_threads()
+    before = running_threads()
     pool = _kernels.Experts(3)
     pool.add_layer(0, layer.arrays())
     ticket = submit(pool, some_call(20_000))
-    assert psutil.Process().num_threads() == before + 3
+    own = running_threads() - before
+    assert len(own) == 3
     del pool
-    assert threads_fall_to(before)
+    assert all_end(own)
     assert ticket.done
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from engine.checkpoint.mapped import MappedCheckpoint
-from engine.experts.base import ExpertWeights, PackedMatrix, tensors_of
+from engine.experts.base import ExpertBackend, ExpertWeights, PackedMatrix, tensors_of
 from engine.tiers.pages import FilePages
 
 PAGE = mmap.PAGESIZE
@@ -106,3 +107,18 @@ def experts_in(folder: Path) -> ExpertFile:
     ]
     layers = [experts[n * EXPERTS : (n + 1) * EXPERTS] for n in range(LAYERS)]
     return ExpertFile(folder / "experts.safetensors", layers)
+
+
+Call = tuple[Tensor, Tensor, Tensor]
+"""Tokens [T, H], their experts [T, K] and the weights of these."""
+
+
+def random_call(tokens: int, seed: int) -> Call:
+    rng = torch.Generator().manual_seed(seed)
+    x = torch.randn(tokens, HIDDEN, generator=rng)
+    ids = torch.rand(tokens, EXPERTS, generator=rng).topk(TOP_K).indices.to(torch.int32)
+    return x, ids, torch.rand(tokens, TOP_K, generator=rng)
+
+
+def run(backend: ExpertBackend, layer: int, call: Call) -> Tensor:
+    return backend.wait(backend.submit(layer, *call))

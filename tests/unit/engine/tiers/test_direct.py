@@ -13,7 +13,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from engine.errors import Aborted, CheckpointError, ResourceError
 from engine.experts.base import ExpertBackend, tensors_of
@@ -30,7 +29,7 @@ from engine.tiers.residency import TieredExperts
 from engine.tiers.resident import ResidentSet
 from engine.tiers.slots import Slots
 
-from .conftest import EXPERTS, HIDDEN, LAYERS, PAGE, TOP_K, ExpertFile, experts_in
+from .conftest import EXPERTS, HIDDEN, LAYERS, PAGE, TOP_K, ExpertFile, experts_in, random_call, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -70,17 +69,6 @@ def _tiered(
     return tiered, stats
 
 
-def _call(tokens: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    rng = torch.Generator().manual_seed(seed)
-    x = torch.randn(tokens, HIDDEN, generator=rng)
-    ids = torch.rand(tokens, EXPERTS, generator=rng).topk(TOP_K).indices.to(torch.int32)
-    return x, ids, torch.rand(tokens, TOP_K, generator=rng)
-
-
-def _run(backend: ExpertBackend, layer: int, call: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    return backend.wait(backend.submit(layer, *call))
-
-
 def _anonymous() -> int:
     """Bytes of this process that are no file's."""
     for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
@@ -111,10 +99,10 @@ def test_the_bits_of_the_map(data: st.DataObject, whole_file: ExpertFile) -> Non
     ]
     calls = st.tuples(st.integers(0, LAYERS - 1), st.integers(0, 9), st.integers(0, 1000))
     for layer, tokens, seed in data.draw(st.lists(calls, min_size=1, max_size=12)):
-        call = _call(tokens, seed)
+        call = random_call(tokens, seed)
         for routers in guesses:
-            routers.ids = _call(1, seed + 1)[1]
-        results = [_run(tiered, layer, call) for tiered, _ in both]
+            routers.ids = random_call(1, seed + 1)[1]
+        results = [run(tiered, layer, call) for tiered, _ in both]
         assert torch.equal(*results)
     if not guesses:  # how far ahead there is room to read depends on what has arrived
         snapshots = [stats.snapshot() for _, stats in both]
@@ -135,8 +123,8 @@ def test_memory_of_our_own_stays_within_the_budget_and_is_given_back(
     plain = NativeExperts(threads=2)
     for layer, experts in enumerate(expert_file.layers):
         plain.add_layer(layer, experts)
-    calls = [(step % LAYERS, _call(1 + step % 6, step)) for step in range(30)]
-    want = [_run(plain, layer, call) for layer, call in calls]  # and all that computing allocates
+    calls = [(step % LAYERS, random_call(1 + step % 6, step)) for step in range(30)]
+    want = [run(plain, layer, call) for layer, call in calls]  # and all that computing allocates
     plain.close()
     tiered, stats = _tiered(expert_file)
     # Results, stacks of threads and torch's own are in it, too.
@@ -144,7 +132,7 @@ def test_memory_of_our_own_stays_within_the_budget_and_is_given_back(
     expert_file.forget()
     before, most = _anonymous(), 0
     for (layer, call), right in zip(calls, want, strict=True):
-        got = _run(tiered, layer, call)
+        got = run(tiered, layer, call)
         tiered.settle()
         assert (got - right).abs().max() <= 1e-5
         assert expert_file.resident() == 0, "the map stays out of use"
@@ -220,32 +208,32 @@ def test_what_the_page_cache_has_is_copied_and_leaves_it(own_file: ExpertFile) -
 
 def test_a_file_that_shrinks_is_the_same_typed_error_again_and_again(own_file: ExpertFile) -> None:
     tiered, _ = _tiered(own_file)
-    good = _call(1, 0)
-    right = _run(tiered, 0, good)
+    good = random_call(1, 0)
+    right = run(tiered, 0, good)
     own_file.forget()
     os.truncate(own_file.path, own_file.path.stat().st_size // 3)
     ids = torch.arange(TOP_K, dtype=torch.int32)[None]
     for _ in range(3):
         with pytest.raises(CheckpointError) as caught:
-            _run(tiered, LAYERS - 1, (good[0], ids, good[2]))
+            run(tiered, LAYERS - 1, (good[0], ids, good[2]))
         assert caught.value.code == "shard_truncated"
-    assert torch.equal(_run(tiered, 0, good), right), "what is in memory serves on"
+    assert torch.equal(run(tiered, 0, good), right), "what is in memory serves on"
     tiered.close()
 
 
 def test_one_that_could_not_be_read_is_tried_again(own_file: ExpertFile) -> None:
     tiered, _ = _tiered(own_file)
     whole = own_file.path.read_bytes()
-    call = _call(1, 3)
+    call = random_call(1, 3)
     tiered.prepare()
     os.truncate(own_file.path, PAGE)
     with pytest.raises(CheckpointError):
-        _run(tiered, 1, call)
+        run(tiered, 1, call)
     own_file.path.write_bytes(whole)
-    got = _run(tiered, 1, call)
+    got = run(tiered, 1, call)
     plain = NativeExperts(threads=1)
     plain.add_layer(1, own_file.layers[1])
-    assert torch.equal(got, _run(plain, 1, call))
+    assert torch.equal(got, run(plain, 1, call))
     plain.close()
     tiered.close()
 
@@ -266,7 +254,7 @@ def test_a_file_that_is_gone_or_was_replaced_is_read_through_the_map(own_file: E
     tiered.close()
     own_file.path.unlink()
     tiered, stats = _tiered(own_file, way="auto")
-    assert _run(tiered, 0, _call(2, 1)).shape == (2, HIDDEN)
+    assert run(tiered, 0, random_call(2, 1)).shape == (2, HIDDEN)
     assert tiered.reading is not None and not tiered.reading.direct
     assert "read through the map" in tiered.name
     assert stats.placement[0].max() == MAPPED
@@ -326,10 +314,10 @@ def test_the_faster_way_is_taken_and_said(
         assert tiered.reading is not None and tiered.reading.direct == direct
         assert "GB/s" in tiered.name
         assert own_file.resident() == 0, "measuring leaves nothing behind"
-        call = _call(3, 1)
+        call = random_call(3, 1)
         plain = NativeExperts(threads=2)
         plain.add_layer(1, own_file.layers[1])
-        assert torch.equal(_run(tiered, 1, call), _run(plain, 1, call))
+        assert torch.equal(run(tiered, 1, call), run(plain, 1, call))
         plain.close()
         tiered.close()
 
@@ -341,11 +329,11 @@ def test_calls_that_nobody_waits_for_keep_their_slots(expert_file: ExpertFile) -
     for layer, experts in enumerate(expert_file.layers):
         plain.add_layer(layer, experts)
     for n in range(30):
-        routers.ids = _call(1, n + 7)[1]
-        tiered.submit(n % LAYERS, *_call(1, seed=n))
-    kept = [tiered.submit(n % LAYERS, *_call(1, seed=n)) for n in range(30)]
+        routers.ids = random_call(1, n + 7)[1]
+        tiered.submit(n % LAYERS, *random_call(1, seed=n))
+    kept = [tiered.submit(n % LAYERS, *random_call(1, seed=n)) for n in range(30)]
     for n, ticket in enumerate(kept):
-        right = _run(plain, n % LAYERS, _call(1, seed=n))
+        right = run(plain, n % LAYERS, random_call(1, seed=n))
         assert torch.equal(tiered.wait(ticket), right)
     plain.close()
     tiered.close()
@@ -353,7 +341,7 @@ def test_calls_that_nobody_waits_for_keep_their_slots(expert_file: ExpertFile) -
 
 def test_abort_while_others_read(expert_file: ExpertFile) -> None:
     tiered, _ = _tiered(expert_file, budget=4 << 20)
-    right = _run(tiered, 0, _call(8, 1))
+    right = run(tiered, 0, random_call(8, 1))
     over = threading.Event()
 
     def disturb() -> None:
@@ -365,11 +353,11 @@ def test_abort_while_others_read(expert_file: ExpertFile) -> None:
     ends = 0
     for n in range(20):
         try:
-            _run(tiered, n % LAYERS, _call(8, n))
+            run(tiered, n % LAYERS, random_call(8, n))
         except Aborted:
             ends += 1
     over.set()
     thread.join()
     assert ends, "nothing was aborted: this test would be blind"
-    assert torch.equal(_run(tiered, 0, _call(8, 1)), right)
+    assert torch.equal(run(tiered, 0, random_call(8, 1)), right)
     tiered.close()

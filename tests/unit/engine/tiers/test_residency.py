@@ -24,7 +24,7 @@ from engine.tiers.readahead import ReadAhead
 from engine.tiers.residency import TieredExperts
 from engine.tiers.resident import ResidentSet
 
-from .conftest import EXPERTS, HIDDEN, LAYERS, TOP_K, ExpertFile
+from .conftest import EXPERTS, HIDDEN, LAYERS, TOP_K, ExpertFile, random_call, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's page advice")
 
@@ -65,17 +65,6 @@ def _tiered(
     return tiered, stats
 
 
-def _call(tokens: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    rng = torch.Generator().manual_seed(seed)
-    x = torch.randn(tokens, HIDDEN, generator=rng)
-    ids = torch.rand(tokens, EXPERTS, generator=rng).topk(TOP_K).indices.to(torch.int32)
-    return x, ids, torch.rand(tokens, TOP_K, generator=rng)
-
-
-def _run(backend: ExpertBackend, layer: int, call: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    return backend.wait(backend.submit(layer, *call))
-
-
 class _Guess:
     """A router that says what it was told; what matters here is what follows from a guess."""
 
@@ -101,9 +90,9 @@ def test_never_more_memory_than_the_budget(expert_file: ExpertFile, policy: str)
     used = most = 0
     for step in range(12):
         for layer in range(LAYERS):
-            call = _call(tokens=1, seed=step * LAYERS + layer)
-            guess.ids = _call(1, seed=step * LAYERS + layer + 1)[1]  # always right
-            _run(tiered, layer, call)
+            call = random_call(tokens=1, seed=step * LAYERS + layer)
+            guess.ids = random_call(1, seed=step * LAYERS + layer + 1)[1]  # always right
+            run(tiered, layer, call)
             tiered.settle()
             used += call[1].numel()
             resident = expert_file.resident()
@@ -124,8 +113,8 @@ def test_results_are_those_without_a_budget(
 ) -> None:
     tiered, _ = _tiered(expert_file, budget)
     for layer in range(LAYERS):
-        call = _call(tokens, seed=layer)
-        got, want = _run(tiered, layer, call), _run(plain, layer, call)
+        call = random_call(tokens, seed=layer)
+        got, want = run(tiered, layer, call), run(plain, layer, call)
         # In waves the same float32 terms are added in another order.
         assert (got - want).abs().max() <= 1e-5 if tokens else got.shape == want.shape
     tiered.close()
@@ -134,7 +123,7 @@ def test_results_are_those_without_a_budget(
 def test_a_long_prompt_stays_within_the_budget(expert_file: ExpertFile) -> None:
     tiered, _ = _tiered(expert_file)
     for layer in range(LAYERS):
-        _run(tiered, layer, _call(64, seed=layer))
+        run(tiered, layer, random_call(64, seed=layer))
         assert expert_file.resident() <= BUDGET
     tiered.close()
 
@@ -145,7 +134,7 @@ def test_hits_are_counted_by_where_the_expert_was(expert_file: ExpertFile) -> No
     ids = torch.tensor([[3, 5], [3, 7]], dtype=torch.int32)
     for _ in range(2):
         stats.count(0, ids.numpy())
-        _run(tiered, 0, (x, ids, weights))
+        run(tiered, 0, (x, ids, weights))
     # Four choices of three experts: all from the file the first time, all from memory then.
     assert stats.snapshot().tier_hits == (0, 4, 4)
     assert stats.placement[0, [3, 5, 7]].tolist() == [RAM] * 3
@@ -159,8 +148,8 @@ def test_what_was_guessed_right_is_there_before_it_is_needed(expert_file: Expert
     guess.ids = torch.tensor([[1, 2, 3, 4]], dtype=torch.int32)
     weights = torch.ones(1, 4)
     x = torch.randn(1, HIDDEN)
-    _run(tiered, 0, (x, torch.tensor([[9, 8, 7, 6]], dtype=torch.int32), weights))
-    _run(tiered, 1, (x, torch.tensor([[1, 2, 3, 20]], dtype=torch.int32), weights))
+    run(tiered, 0, (x, torch.tensor([[9, 8, 7, 6]], dtype=torch.int32), weights))
+    run(tiered, 1, (x, torch.tensor([[1, 2, 3, 20]], dtype=torch.int32), weights))
     snapshot = stats.snapshot()
     assert (snapshot.predicted, snapshot.predicted_right) == (4, 3)
     assert (stats.mapped_hits, stats.read_ahead_hits) == (8, 3)
@@ -171,7 +160,7 @@ def test_what_was_guessed_right_is_there_before_it_is_needed(expert_file: Expert
 def test_too_small_a_budget_is_said(expert_file: ExpertFile) -> None:
     tiered, _ = _tiered(expert_file, budget=1000)
     with pytest.raises(ResourceError) as caught:
-        tiered.submit(0, *_call(1, seed=0))
+        tiered.submit(0, *random_call(1, seed=0))
     assert caught.value.code == "budget_too_small"
     tiered.close()
 
@@ -195,21 +184,21 @@ def test_abort_ends_the_waves(expert_file: ExpertFile) -> None:
     inner = _Stopped()
     tiered, _ = _tiered(expert_file, budget=4 << 20, inner=inner)
     inner.stop = tiered.abort
-    call = _call(8, seed=1)
+    call = random_call(8, seed=1)
     with pytest.raises(Aborted):
-        _run(tiered, 0, call)
+        run(tiered, 0, call)
     assert inner.calls == 2
-    assert _run(tiered, 0, call).shape == call[0].shape, "it serves on"
+    assert run(tiered, 0, call).shape == call[0].shape, "it serves on"
     tiered.close()
 
 
 def test_calls_that_are_not_waited_for_do_not_wear_the_room_out(expert_file: ExpertFile) -> None:
     tiered, _ = _tiered(expert_file)
     for n in range(20):
-        tiered.submit(n % LAYERS, *_call(1, seed=n))
-    kept = [tiered.submit(n % LAYERS, *_call(1, seed=n)) for n in range(20)]
+        tiered.submit(n % LAYERS, *random_call(1, seed=n))
+    kept = [tiered.submit(n % LAYERS, *random_call(1, seed=n)) for n in range(20)]
     for n, ticket in enumerate(kept):
-        assert torch.equal(tiered.wait(ticket), _run(tiered, n % LAYERS, _call(1, seed=n)))
+        assert torch.equal(tiered.wait(ticket), run(tiered, n % LAYERS, random_call(1, seed=n)))
     tiered.close()
 
 
@@ -274,7 +263,7 @@ def test_reading_sleeps_without_holding_python_up(expert_file: ExpertFile) -> No
     for n in range(LAYERS * EXPERTS // TOP_K):
         layer, first = divmod(n * TOP_K, EXPERTS)
         ids = torch.arange(first, first + TOP_K, dtype=torch.int32)[None]
-        _run(tiered, layer, (torch.randn(1, HIDDEN), ids, torch.ones(1, TOP_K)))
+        run(tiered, layer, (torch.randn(1, HIDDEN), ids, torch.ones(1, TOP_K)))
     watcher.join()
     assert seen == [0]
     assert np.all(stats.placement == RAM)
