@@ -34,6 +34,7 @@ from app.endpoints.config import PRESETS, Endpoint
 from app.guard.rules import DEFAULT, GuardRule
 from app.paths import Paths
 from ui.bridge import Bridge
+from ui.garbage import GarbageCollection
 from ui.main_window import MainWindow
 from ui.settings.guard_editor import GuardEditor
 from ui.settings.window import SettingsDialog
@@ -94,6 +95,7 @@ def notes(folder: Path) -> Path:
 def main() -> None:
     """Take all nine."""
     app = QApplication(sys.argv)
+    GarbageCollection(app)
     app.setStyle("Fusion")
     themes = ThemeSource(app, "light")
     IMAGES.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from app.core import Core
 from app.paths import Paths
 from app.settings import Settings
 from app.store.lock import WindowLock
+from tests.collecting import garbage_collection as garbage_collection
 from ui.bridge import Bridge
 from ui.main_window import MainWindow
 from ui.theme import ThemeSource
@@ -22,6 +24,7 @@ class Desk:
     """An open window and what is behind it."""
 
     def __init__(self, paths: Paths, app: QApplication, settings: Settings | None) -> None:
+        assert not gc.isenabled(), "widgets would be destroyed on whatever thread allocates"
         paths.make()
         self.lock = WindowLock(paths.window_lock)
         self.core = Core(paths, settings)
@@ -45,7 +48,9 @@ class Desk:
 
 
 @pytest.fixture
-def open_window(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[Callable[..., Desk]]:
+def open_window(
+    qtbot: QtBot, qapp: QApplication, tmp_path: Path, garbage_collection: None
+) -> Iterator[Callable[..., Desk]]:
     desks: list[Desk] = []
 
     def make(settings: Settings | None = None) -> Desk:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,17 +13,13 @@ from app import events as ev
 from app.agent.patience import Patience
 from app.backends.base import ModelRequest
 from app.backends.scripted import Reply
+from tests.collecting import garbage_collection as garbage_collection
 from tests.ui.stage import MakeStage, Stage
-from ui.garbage import GarbageCollection
 
 
 @pytest.fixture(scope="session", autouse=True)
-def garbage_collection(qapp: QApplication) -> Iterator[None]:
-    """Widgets that earlier tests left behind must not be destroyed by a thread of a later one."""
-    collection = GarbageCollection(qapp)
-    yield
-    collection.deleteLater()
-    gc.enable()
+def _collected(garbage_collection: None) -> None:
+    """Every window here is of a process that collects as the program does."""
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from app.engines.view import EngineView
 from engine.protocol import EngineStatus, ExpertReport
 from ui import words
 from ui.chat.row_base import button, label, line, set_label_role
-from ui.engine_panel.bars import Meter
+from ui.widgets.bars import Meter
 from ui.engine_panel.experts import ExpertsView
 from ui.theme import Theme
 
