@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 ANSWERED, FAILED, USAGE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("conversation", metavar="CONVERSATION", help="its id")
     export.add_argument("--format", choices=("markdown", "json"), default="markdown")
     export.add_argument("--with-secrets", action="store_true", help="black nothing out")
-    export.set_defaults(work=_export)
+    export.set_defaults(work=_command("export"))
     doctor = commands.add_parser("doctor", help="say what this machine has and what is missing")
     doctor.add_argument("--json", action="store_true", help="one JSON object")
     doctor.set_defaults(work=_doctor)
@@ -102,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("folder", type=Path)
     verify.add_argument("--json", action="store_true", help="one JSON object")
     verify.add_argument("--seconds", type=float, metavar="S", help="about how long, at most")
-    verify.set_defaults(work=_verify)
+    verify.set_defaults(work=_command("verify"))
     bench = commands.add_parser("bench", help="measure this machine, kernels and models")
     bench.add_argument(
         "rest", nargs=argparse.REMAINDER, metavar="...", help="what to measure; layer --help says"
@@ -138,6 +139,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--json", action="store_true", help="each event as a JSON line, then a summary"
     )
     run.add_argument("--model", type=Path, metavar="DIR", help="a checkpoint folder")
+    _add_options(run)
     run.add_argument("--endpoint", metavar="ID", help="a remote endpoint of the settings")
     run.add_argument("--system", metavar="TEXT", help="a system prompt of your own")
     run.add_argument("--seed", type=int, help="make sampling repeatable")
@@ -154,6 +156,16 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     group.add_argument("--conversation", metavar="ID", help="go on in this conversation")
     group.add_argument("--resume", metavar="ID", help="finish this conversation's last run")
     run.set_defaults(work=_run)
+
+
+def _add_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="how the model is loaded, e.g. dense=int4 or max_context=32768; repeatable",
+    )
 
 
 def _add_scope(command: argparse.ArgumentParser) -> None:
@@ -175,11 +187,12 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     serve = commands.add_parser("serve", help="run the engine alone, OpenAI-compatible")
     serve.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
     serve.add_argument("--model", type=Path, metavar="DIR", help="a checkpoint folder")
+    _add_options(serve)
     serve.add_argument("--json", action="store_true", help="the ready line as one JSON object")
     serve.add_argument(
         "--no-snapshots", action="store_true", help="keep nothing of what was computed on disk"
     )
-    serve.set_defaults(work=_serve)
+    serve.set_defaults(work=_command("serve"))
 
 
 def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -193,7 +206,7 @@ def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     index.add_argument("--list", action="store_true", help="say what is indexed")
     index.add_argument("--remove", metavar="NAME", help="forget a collection")
     index.add_argument("--json", action="store_true", help="one JSON object a collection")
-    index.set_defaults(work=_index)
+    index.set_defaults(work=_command("index"))
 
 
 def _add_mcp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -204,7 +217,7 @@ def _add_mcp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     mcp.add_argument("--cwd", type=Path, metavar="DIR", help="the folder tasks may read")
     _add_scope(mcp)
     mcp.add_argument("--endpoint", metavar="ID", help="a remote endpoint of the settings")
-    mcp.set_defaults(work=_mcp)
+    mcp.set_defaults(work=_command("mcp"))
 
 
 def _add_approvals(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -221,7 +234,7 @@ def _add_approvals(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     approvals.add_argument("--reason", metavar="TEXT", help="what the model is told with --deny")
     approvals.add_argument("--json", action="store_true", help="one JSON object a line")
-    approvals.set_defaults(work=_approvals)
+    approvals.set_defaults(work=_command("approvals"))
 
 
 def _add_make_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -269,7 +282,7 @@ def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     plan.add_argument(
         "--dense",
-        choices=("bf16", "int8", "int4"),
+        choices=("published", "bf16", "int8", "int4"),
         help="precision of everything but routed experts (default: the best that fits)",
     )
     plan.add_argument("--table", action="store_true", help="described machines, every shape")
@@ -302,6 +315,16 @@ def _natural(text: str) -> int:
     return number
 
 
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    """What ``app.terminal`` has under that name, which is imported only when it is wanted."""
+
+    def work(arguments: argparse.Namespace) -> int:
+        code: int = getattr(import_module(f"app.terminal.{name}"), name)(arguments)
+        return code
+
+    return work
+
+
 def _run(arguments: argparse.Namespace) -> int:
     if not arguments.prompt and not arguments.resume:
         print("usage: selenograph run PROMPT\nerror: usage: no prompt was given", file=sys.stderr)
@@ -309,12 +332,6 @@ def _run(arguments: argparse.Namespace) -> int:
     from app.terminal.run import run
 
     return run(arguments)
-
-
-def _serve(arguments: argparse.Namespace) -> int:
-    from app.terminal.serve import serve
-
-    return serve(arguments)
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
@@ -341,30 +358,6 @@ def _plan(arguments: argparse.Namespace) -> int:
     return plan(arguments)
 
 
-def _index(arguments: argparse.Namespace) -> int:
-    from app.terminal.index import index
-
-    return index(arguments)
-
-
-def _mcp(arguments: argparse.Namespace) -> int:
-    from app.terminal.mcp import mcp
-
-    return mcp(arguments)
-
-
-def _approvals(arguments: argparse.Namespace) -> int:
-    from app.terminal.approvals import approvals
-
-    return approvals(arguments)
-
-
-def _export(arguments: argparse.Namespace) -> int:
-    from app.terminal.export import export
-
-    return export(arguments)
-
-
 def _doctor(arguments: argparse.Namespace) -> int:
     from app.terminal.doctor import doctor
 
@@ -385,12 +378,6 @@ def _eval(arguments: argparse.Namespace) -> int:
         data=arguments.data,
     )
     return ANSWERED
-
-
-def _verify(arguments: argparse.Namespace) -> int:
-    from app.terminal.verify import verify
-
-    return verify(arguments)
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -22,6 +22,7 @@ from app.endpoints import trial
 from app.endpoints.config import Endpoint
 from app.endpoints.serving import Endpoints
 from app.endpoints.trial import Listing, Trial
+from app.engines.options import EngineOptions
 from app.engines.view import EngineView
 from app.errors import StoreError
 from app.events import Event
@@ -42,7 +43,7 @@ from app.store.journal import Journal
 from app.tools.registry import Toolbox
 from app.tools.sandbox.control_group import remove_stale
 from app.trust.policy import Rule
-from engine.protocol import ExpertReport, HeatWindow
+from engine.protocol import ExpertReport, HeatWindow, PlanReport
 
 
 class Core(RunCommands):
@@ -195,9 +196,22 @@ class Core(RunCommands):
 
     # -- engine -------------------------------------------------------------------------------
 
-    def start_engine(self, model: Path | None = None) -> Future[None]:
-        """Resolved when the model is loaded. A run that needs the engine starts it, too."""
-        return self._thread.wait_for(lambda: self._endpoints.start_engine(model))
+    def start_engine(
+        self, model: Path | None = None, options: EngineOptions | None = None
+    ) -> Future[None]:
+        """Resolved when the model is loaded. A run that needs the engine starts it, too.
+
+        ``options``: how, instead of what the settings say of it.
+        """
+        return self._thread.wait_for(lambda: self._endpoints.start_engine(model, options))
+
+    def open_model(self) -> Future[None]:
+        """Load what the settings name, as they say, in the place of what is loaded."""
+        return self._thread.wait_for(lambda: self._endpoints.open_model())
+
+    def foretell(self, model: Path, options: EngineOptions) -> Future[PlanReport]:
+        """What a model would do on this machine; measured first, which takes some seconds."""
+        return self._thread.wait_for(lambda: self._endpoints.foretell(model, options))
 
     def restart_engine(self) -> Future[None]:
         return self._thread.wait_for(lambda: self._endpoints.restart_engine())

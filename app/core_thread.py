@@ -124,6 +124,13 @@ class CoreThread:
             self._ready = True
             self._started.set_result(None)
             await self._closing.wait()
+        # One by one and not by the loop, which would cancel what starts a process in its middle
+        # too: Python 3.11 then waits for ever.
+        left = tuple(self._tasks.values())
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left)
 
     def _hand_over(self, call: Callable[[], None], future: Future[Result]) -> None:
         self._pending.add(future)

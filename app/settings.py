@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from app.endpoints.config import Endpoint
+from app.engines.options import EngineOptions
 from app.events import RunSettings
 from app.guard.rules import DEFAULT, GuardRule
 from app.mcp.config import McpServer
@@ -64,6 +65,8 @@ class Settings(msgspec.Struct, frozen=True):
     theme: Literal["system", "light", "dark"] = "system"
     model: str = ""
     """The folder of the model our engine loads; empty: the embedded one."""
+    models: dict[str, EngineOptions] = {}
+    """How models are loaded that were chosen once, by folder; empty: the embedded one."""
     start_engine: bool = True
     """Whether the window starts the engine when it opens."""
     snapshots: bool = True

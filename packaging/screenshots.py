@@ -129,6 +129,7 @@ def main() -> None:
                 if not hasattr(streaming, "done"):  # it may have been too quick for a frame
                     ask(app, window, f"How much is {percent}% of 240?")
             lanes(app, window)
+            model(app, window)
             settings(app, window)
             engine(app, window)
         finally:
@@ -164,21 +165,42 @@ def served() -> Iterator[Endpoint]:
             server.terminate()
 
 
+def model(app: QApplication, window: MainWindow) -> None:
+    """A picture of what is foretold of a model, before it is loaded."""
+    with tempfile.TemporaryDirectory() as folder:
+        shape = Path(folder) / "moonlight-16b-a3b"
+        make = [sys.executable, "-m", "engine.make_model", shape.name, str(shape)]
+        subprocess.run([*make, "--sparse", "--experts", "int4"], check=True, capture_output=True)
+        window.findChild(QAction, "openModel").trigger()
+        dialog = window.findChild(SettingsDialog)
+        dialog.model.open_folder(shape)
+        dense = dialog.findChild(QComboBox, "loadDense")
+        dense.setCurrentIndex(dense.findData("int8"))
+        until(app, lambda: "INT8" in told(dialog, "forecastReasons")[0])
+        dialog.findChild(QLabel, "modelFolder").setText(f"/data/models/{shape.name}")
+        settle(app)
+        dialog.grab().save(str(IMAGES / "model.png"))
+        dialog.reject()
+        window.preferences.save(models={})
+        settle(app)
+
+
 def settings(app: QApplication, window: MainWindow) -> None:
-    """Pictures of both pages, an endpoint tested, and of a guard being written."""
+    """Pictures of two pages, an endpoint tested, and of a guard being written."""
     presets = [one for one in PRESETS if one.title in ("vLLM", "Moonshot", "Anthropic")]
     others = [msgspec.structs.replace(one.endpoint, id=one.title.lower()) for one in presets]
     guard = GuardRule("project", "regex", ("output",), "redact", (r"(?i)project \w+",))
     with served() as own:
         window.preferences.save(endpoints=(own, *others), guards=(*DEFAULT, guard))
         window.findChild(QAction, "settings").trigger()
-        dialog = window.findChild(SettingsDialog)
+        dialog = window.findChildren(SettingsDialog)[-1]
+        dialog.show_page(dialog.endpoints)
         dialog.endpoints.list.setCurrentRow(1)
         press(window, "testEndpoint")
         until(app, lambda: told(dialog, "testDoing") and not told(dialog, "testDoing")[0])
         settle(app)
         dialog.grab().save(str(IMAGES / "endpoints.png"))
-    dialog.tabs.setCurrentWidget(dialog.guards)
+    dialog.show_page(dialog.guards)
     dialog.guards.list.setCurrentRow(0)
     settle(app)
     dialog.grab().save(str(IMAGES / "guards.png"))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from shiboken6 import isValid
 
 from app import events as ev
 from app.core import Core
@@ -118,11 +119,19 @@ class Bridge(QObject):
         future: Future[Result],
         work: Callable[[Result], Any] | None = None,
         failed: Callable[[Exception], Any] | None = None,
+        owner: QObject | None = None,
     ) -> None:
         """Do `work` with the result on the Qt thread; a failure goes to `failed`, else to the
-        signal of that name.
+        signal of that name. Nothing is done when the `owner` of what they would change is gone.
         """
         fail = failed or self.failed.emit
+
+        def put(work: Callable[[], object]) -> None:
+            def call() -> None:
+                if owner is None or isValid(owner):
+                    work()
+
+            self._put(_Call(call))
 
         def done(finished: Future[Result]) -> None:
             if finished.cancelled():
@@ -131,9 +140,9 @@ class Bridge(QObject):
             if error is None:
                 if work is not None:
                     result = finished.result()
-                    self._put(_Call(lambda: work(result)))
+                    put(lambda: work(result))
             elif isinstance(error, Exception):
-                self._put(_Call(lambda: fail(error)))
+                put(lambda: fail(error))
 
         future.add_done_callback(done)
 

@@ -71,7 +71,12 @@ class MainWindow(QMainWindow):
         self.background = Background(self, lambda: self._core.settings, self._title_of, tray)
         self.forms = FormDesk(self, bridge)
         self.steering = SteeringDesk(self, bridge, self.trace)
-        self.troubles = Troubles(self.banners, self._restart_engine, self.panels.open_log)
+        self.troubles = Troubles(
+            self.banners,
+            self._restart_engine,
+            self.panels.open_log,
+            self.preferences.open_model,
+        )
         self.help = Help(self, self._core)
         self._lay_out()
         desks = (self.steering, self.panels, self.preferences, self.help)
@@ -168,6 +173,7 @@ class MainWindow(QMainWindow):
         chat.glanced.connect(self.panels.follow)
         self.trace.selected.connect(chat.reveal)
         self.panels.restart_asked.connect(self._restart_engine)
+        self.panels.model_asked.connect(self.preferences.open_model)
         self.help.said.connect(lambda text: self.status.showMessage(text, 3000))
         preferences = self.preferences
         preferences.elsewhere.connect(self.panels.engine.set_elsewhere)

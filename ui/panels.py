@@ -20,9 +20,12 @@ from ui.trace.view import TraceView
 
 
 class Panels(QObject):
-    """Each is kept up to date only while it is shown. Signals: ``restart_asked`` of the engine."""
+    """Each is kept up to date only while it is shown. Signals: ``restart_asked`` of the engine,
+    ``model_asked``: another one, or otherwise loaded.
+    """
 
     restart_asked = Signal()
+    model_asked = Signal()
 
     def __init__(self, window: QMainWindow, bridge: Bridge) -> None:
         super().__init__(window)
@@ -31,6 +34,7 @@ class Panels(QObject):
         self.context = ContextView()
         self.engine = EnginePanel()
         self.engine.restart_asked.connect(self.restart_asked)
+        self.engine.model_asked.connect(self.model_asked)
         self.engine.stop_asked.connect(lambda: bridge.then(self._core.stop_engine()))
         self.engine.experts_wanted.connect(
             lambda window: bridge.then(self._core.experts(window), self.engine.set_experts)

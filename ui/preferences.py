@@ -39,6 +39,7 @@ class Preferences(QObject):
         """Of the actions that belong here."""
         return {
             "settings": self._open_settings,
+            "openModel": self.open_model,
             "servers": self._open_servers,
             "keepOnClose": self._choose_on_close,
             "notify": lambda: self.save(notify=self._actions["notify"].isChecked()),
@@ -89,12 +90,18 @@ class Preferences(QObject):
         keep = self._actions["keepOnClose"].isChecked()
         self.save(on_close="keep" if keep else "ask")
 
-    def _open_settings(self) -> None:
+    def open_model(self) -> None:
+        """Choose a model, and how it is loaded."""
+        dialog = self._open_settings()
+        dialog.show_page(dialog.model)
+
+    def _open_settings(self) -> SettingsDialog:
         dialog = SettingsDialog(self._bridge, self._window)
         dialog.changed.connect(self._keep)
         dialog.endpoint_used.connect(self.endpoint_used)
         dialog.finished.connect(lambda _: dialog.deleteLater())
         dialog.open()
+        return dialog
 
     def _keep(self, values: dict[str, object]) -> None:
         self.save(**values)

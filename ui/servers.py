@@ -98,7 +98,7 @@ class ServersDialog(QDialog):
 
     def refresh(self) -> None:
         """Ask for the servers anew."""
-        self._bridge.then(self._bridge.core.servers(), self._fill)
+        self._bridge.then(self._bridge.core.servers(), self._fill, owner=self)
 
     @property
     def _name(self) -> str:
@@ -161,7 +161,7 @@ class ServersDialog(QDialog):
     def _start_it(self) -> None:
         self._state.setText(self.tr("starting…"))
         core = self._bridge.core
-        self._bridge.then(core.start_server(self._name), lambda _: self.refresh())
+        self._bridge.then(core.start_server(self._name), lambda _: self.refresh(), owner=self)
 
     def _remove_it(self) -> None:
         before, gone = self._own, self._name

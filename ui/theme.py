@@ -215,17 +215,24 @@ QToolButton[popupMode="1"] {{ padding-right: 18px; }}
 QToolButton::menu-button {{ border: 0; background: transparent; width: 18px; }}
 QToolButton::menu-arrow {{ image: url({_picture("arrow-down", t.dark)});
   width: 10px; height: 10px; }}
-QLineEdit, QPlainTextEdit, QTextEdit, QComboBox {{
+QLineEdit, QPlainTextEdit, QTextEdit, QComboBox, QAbstractSpinBox {{
   background: {t.surface}; color: {t.text}; border: 1px solid {t.border}; border-radius: 6px;
   padding: 4px 6px; selection-background-color: {t.selection}; selection-color: {t.text}; }}
 QComboBox {{ padding-right: 2px; }}
 QComboBox::drop-down {{ border: 0; background: transparent; width: 20px; }}
 QComboBox::down-arrow {{ image: url({_picture("arrow-down", t.dark)});
   width: 10px; height: 10px; }}
+QAbstractSpinBox::up-button, QAbstractSpinBox::down-button {{
+  border: 0; background: transparent; width: 20px; }}
+QAbstractSpinBox::up-arrow {{ image: url({_picture("arrow-up", t.dark)});
+  width: 9px; height: 9px; }}
+QAbstractSpinBox::down-arrow {{ image: url({_picture("arrow-down", t.dark)});
+  width: 9px; height: 9px; }}
 QComboBox QAbstractItemView {{ background: {t.raised}; color: {t.text};
   border: 1px solid {t.border}; selection-background-color: {t.selection};
   selection-color: {t.text}; }}
-QLineEdit:focus, QPlainTextEdit:focus, QTextEdit:focus, QComboBox:focus {{
+QLineEdit:focus, QPlainTextEdit:focus, QTextEdit:focus, QComboBox:focus,
+QAbstractSpinBox:focus {{
   border: 1px solid {t.accent}; }}
 QCheckBox::indicator, QListView::indicator, QTableView::indicator {{
   width: 13px; height: 13px; border: 1px solid {t.faint}; border-radius: 3px;

@@ -14,16 +14,20 @@ from ui.words import sentence
 
 
 class Troubles(QObject):
-    """Of one window. ``restart`` starts the engine again, ``open_log`` shows its log."""
+    """Of one window. ``restart`` starts the engine again, ``open_log`` shows its log,
+    ``choose_model`` offers others.
+    """
 
     def __init__(
         self,
         banners: BannerColumn,
         restart: Callable[[], object],
         open_log: Callable[[], object],
+        choose_model: Callable[[], object],
     ) -> None:
         super().__init__(banners)
         self._banners, self._restart, self._open_log = banners, restart, open_log
+        self._choose_model = choose_model
 
     def show_error(self, error: Exception) -> None:
         """One that is not expected is told to be a bug."""
@@ -56,5 +60,11 @@ class Troubles(QObject):
         )
         banner.add_button(
             self.tr("Show log"), "showEngineLog", self.tr("Open the engine panel"), self._open_log
+        )
+        banner.add_button(
+            self.tr("Model…"),
+            "openModelBanner",
+            self.tr("Choose another, or other settings (Ctrl+Shift+O)"),
+            self._choose_model,
         )
         self._banners.show_banner(banner)

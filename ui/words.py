@@ -15,6 +15,12 @@ def size(count: float) -> str:
     return f"{count:,.{digits}f} {unit}"
 
 
+def memory(count: float) -> str:
+    """Bytes of memory, in binary units, as it is sold: ``11.6 GiB``."""
+    value, unit = (count / (1 << 30), "GiB") if count >= 1 << 29 else (count / (1 << 20), "MiB")
+    return f"{value:,.{0 if value >= 99.5 else 1}f} {unit}"
+
+
 def speed(tokens_per_s: float) -> str:
     """A rate; small ones with a decimal, for there it matters."""
     return f"{tokens_per_s:,.{1 if tokens_per_s < 20 else 0}f} tokens/s"

@@ -11,14 +11,16 @@ from app.backends.anthropic_http import AnthropicBackend
 from app.backends.base import Backend, Prices, Traits
 from app.backends.openai_http import OpenAIBackend
 from app.endpoints.config import Endpoint
-from app.engines.models import default_model
+from app.engines.forecast import Forecaster
+from app.engines.models import default_model, key_of, model_of
+from app.engines.options import EngineOptions, load_request
 from app.engines.supervisor import Supervisor
 from app.engines.view import EngineView
 from app.errors import ConfigError, EngineLost, SelenographError
 from app.events import RunSettings
 from app.paths import Paths
 from app.settings import Settings
-from engine.protocol import ExpertReport, HeatWindow, SnapshotOptions
+from engine.protocol import ExpertReport, HeatWindow, LoadRequest, PlanReport, SnapshotOptions
 
 _RESTART = "restart the engine, then resume"
 
@@ -36,22 +38,27 @@ class Endpoints:
         """``backend``: serves every run instead (tests, pictures)."""
         self._settings = settings
         self._paths = paths
-        self._supervisor = Supervisor(paths.logs, on_change, self._snapshots)
+        self._supervisor = Supervisor(paths.logs, on_change, self._request)
         self._fixed = backend
         self._ours: OpenAIBackend | None = None
         self._ours_at = ("", "")
         self._others: dict[Endpoint, OpenAIBackend | AnthropicBackend] = {}
         self._starting: asyncio.Task[None] | None = None
+        self._given: dict[str, EngineOptions] = {}
+        """Options that hold instead of the settings', by model."""
+        self._forecaster = Forecaster()
 
     @property
     def view(self) -> EngineView:
         return self._supervisor.view
 
-    def _snapshots(self) -> SnapshotOptions | None:
-        settings = self._settings()
-        if not settings.snapshots:
-            return None
-        return SnapshotOptions(str(self._paths.snapshots), max(settings.snapshot_bytes, 0))
+    def _request(self, model: Path) -> LoadRequest:
+        settings, key = self._settings(), key_of(model)
+        options = self._given.get(key) or settings.models.get(key, EngineOptions())
+        keep = None
+        if settings.snapshots:
+            keep = SnapshotOptions(str(self._paths.snapshots), max(settings.snapshot_bytes, 0))
+        return load_request(model, options, keep)
 
     def log(self) -> tuple[str, ...]:
         """The engine's last lines."""
@@ -91,14 +98,45 @@ class Endpoints:
         except SelenographError:
             return None
 
-    async def start_engine(self, model: Path | None) -> None:
-        """Start and load ``model`` (None: the chosen one); returns when it is ready."""
+    async def start_engine(
+        self, model: Path | None = None, options: EngineOptions | None = None
+    ) -> None:
+        """Start and load ``model`` (None: the chosen one); returns when it is ready.
+
+        ``options``: hold for it from now on instead of the settings'. Raises what the supervisor
+        does, EngineLost ``engine_replaced`` when another model was wanted meanwhile.
+        """
         if self._fixed is not None:
             return
+        model = model or model_of(self._settings().model)
+        if options is not None:
+            self._given[key_of(model)] = options
         if self._starting is None or self._starting.done():
-            self._starting = asyncio.create_task(self._supervisor.start(model or self._model()))
-        # The engine goes on starting when whoever waits for it is stopped.
-        await asyncio.shield(self._starting)
+            self._starting = asyncio.create_task(self._supervisor.start(model))
+        starting = self._starting
+        try:
+            # The engine goes on starting when whoever waits for it is stopped.
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            if not starting.cancelled():
+                raise
+            raise EngineLost(
+                "engine_replaced", "another model is loaded instead", "send it again"
+            ) from None
+
+    async def open_model(self) -> None:
+        """Load the chosen model as the settings say now, in a new process; what ran is ended."""
+        if self._fixed is not None:
+            return
+        await self._leave_off()
+        await self._supervisor.stop()
+        self._given.pop(key_of(model_of(self._settings().model)), None)
+        await self.start_engine()
+
+    async def foretell(self, model: Path, options: EngineOptions) -> PlanReport:
+        """What a model would do on this machine if it were loaded so. Raises SelenographError."""
+        status = self.view.status
+        return await self._forecaster.foretell(model, options, status.pid if status else None)
 
     async def restart_engine(self) -> None:
         if self._fixed is None:
@@ -108,25 +146,25 @@ class Endpoints:
         await self._supervisor.stop()
 
     async def close(self) -> None:
-        if self._starting is not None and not self._starting.done():
-            self._starting.cancel()
-            await asyncio.wait([self._starting])
+        await self._leave_off()
         for backend in (*self._others.values(), *([self._ours] if self._ours else ())):
             await backend.close()
         if self._fixed is not None:
             await self._fixed.close()
         await self._supervisor.stop()
 
-    def _model(self) -> Path:
-        chosen = self._settings().model
-        return Path(chosen) if chosen else default_model()
+    async def _leave_off(self) -> None:
+        """Starting is given up."""
+        if self._starting is not None and not self._starting.done():
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
 
     async def _ready(self) -> None:
         view = self.view
         if view.phase in ("lost", "failed"):
             raise EngineLost("engine_lost", view.message or "the engine is not running", _RESTART)
         if view.phase != "ready":
-            await self.start_engine(None)
+            await self.start_engine()
         if self.view.phase != "ready":
             message = self.view.message or "the engine did not become ready"
             raise EngineLost("engine_lost", message, self.view.hint or _RESTART)

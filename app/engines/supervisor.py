@@ -28,7 +28,6 @@ from engine.protocol import (
     HeatWindow,
     LoadRequest,
     Ready,
-    SnapshotOptions,
 )
 
 _ROOT = Path(__file__).parents[2]
@@ -57,12 +56,12 @@ class Supervisor:
         self,
         log_folder: Path,
         on_change: Callable[[EngineView], None],
-        snapshots: Callable[[], SnapshotOptions | None] = lambda: None,
+        request: Callable[[Path], LoadRequest] = lambda model: LoadRequest(str(model)),
     ) -> None:
-        """``snapshots`` is asked at each load."""
+        """``request`` says at each load how."""
         self._log_path = log_folder / "engine.log"
         self._on_change = on_change
-        self._snapshots = snapshots
+        self._request = request
         self._lines: deque[str] = deque(maxlen=_TAIL)
         self._view = EngineView()
         self._process: asyncio.subprocess.Process | None = None
@@ -202,11 +201,12 @@ class Supervisor:
     async def _load(self, model: Path) -> None:
         client = self._client
         assert client is not None
-        self._change(replace(self._view, phase="loading", message="", hint=""))
+        request = self._request(model)
+        self._change(replace(self._view, phase="loading", message="", hint="", request=request))
         try:
             before = await client.status()
             self._loading_seen = False
-            await client.load(LoadRequest(str(model), snapshots=self._snapshots()))
+            await client.load(request)
             status = await self._loaded(client, before)
         except EngineLost:
             raise

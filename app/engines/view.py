@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.protocol import EngineStatus
+from engine.protocol import EngineStatus, LoadRequest
 
 Phase = Literal["off", "starting", "loading", "ready", "lost", "failed"]
 
@@ -25,3 +25,5 @@ class EngineView:
     signal: str = ""
     log_tail: tuple[str, ...] = ()
     restarts: int = 0
+    request: LoadRequest | None = None
+    """How what is loaded, or was to be, was asked for."""

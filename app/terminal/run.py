@@ -20,6 +20,8 @@ from app import events as ev
 from app.agent.budget import budget_of
 from app.cli import ANSWERED, FAILED, INTERRUPTED, STOPPED, complain
 from app.core import Core
+from app.engines.models import key_of, model_of
+from app.engines.options import EngineOptions, options_with
 from app.errors import ConfigError, RequestError
 from app.events import Event, RunSettings
 from app.paths import Paths
@@ -121,9 +123,12 @@ def _ask(
     conversation, turn = "", ""
     interrupted = False
     try:
-        if arguments.model and settings.backend == "local":
-            printer.note(f"loading {arguments.model}")
-            core.start_engine(arguments.model).result()
+        if (arguments.model or arguments.set) and settings.backend == "local":
+            model = arguments.model or model_of(core.settings.model)
+            kept = core.settings.models.get(key_of(model), EngineOptions())
+            options = options_with(kept, arguments.set)
+            printer.note(f"loading {model}")
+            core.start_engine(model, options).result()
         if arguments.resume:
             conversation = arguments.resume
             turn = _last_turn(core, conversation)

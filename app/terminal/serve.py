@@ -11,11 +11,13 @@ from typing import Any
 import msgspec
 
 from app.cli import ANSWERED, INTERRUPTED
-from app.engines.models import default_model
+from app.engines.models import default_model, key_of
+from app.engines.options import EngineOptions, load_request, options_with
 from app.engines.supervisor import Supervisor
 from app.engines.view import EngineView
 from app.errors import EngineLost
 from app.paths import Paths
+from app.settings import load_settings
 from engine.protocol import SnapshotOptions
 
 
@@ -41,10 +43,13 @@ async def _serve(arguments: argparse.Namespace, paths: Paths) -> int:
     loop.add_signal_handler(signal.SIGINT, end, INTERRUPTED)
     loop.add_signal_handler(signal.SIGTERM, end, ANSWERED)
     keep = None if arguments.no_snapshots else SnapshotOptions(str(paths.snapshots))
-    supervisor = Supervisor(paths.logs, watch, lambda: keep)
-    starting = asyncio.create_task(
-        supervisor.start(arguments.model or default_model(), port=arguments.port)
-    )
+    model = arguments.model or default_model()
+    settings, notice = load_settings(paths.settings)
+    if notice is not None:
+        print(f"{notice.message} {notice.hint}", file=sys.stderr)
+    options = options_with(settings.models.get(key_of(model), EngineOptions()), arguments.set)
+    supervisor = Supervisor(paths.logs, watch, lambda model: load_request(model, options, keep))
+    starting = asyncio.create_task(supervisor.start(model, port=arguments.port))
     try:
         both: list[asyncio.Future[Any]] = [starting, over]
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)

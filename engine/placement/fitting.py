@@ -41,6 +41,10 @@ class Policy:
     """The dense part's precision; None: the best that fits."""
     hot_experts: bool = True
     """Whether experts may be kept on an accelerator that has room for them."""
+    threads: int = 0
+    """At most; 0: any number that was measured."""
+    expert_bytes: int = 0
+    """Of memory, at most, for routed experts; 0: what is left."""
 
     def wanted(self, footprint: Footprint) -> int:
         """Tokens of cache to make room for."""
@@ -102,7 +106,7 @@ def _on_processor(
         return None
     form, kv_tokens = chosen
     base |= _dense_and_cache(footprint, form, kv_tokens)
-    return _filled(footprint, hardware, costs, base, {}, form, None, kv_tokens, 0, False)
+    return _filled(footprint, hardware, policy, costs, base, {}, form, None, kv_tokens, 0, False)
 
 
 def _on_device(
@@ -145,12 +149,15 @@ def _on_device(
     if device.unified:
         ram |= {f"{part} (accelerator)": size for part, size in gpu.items()}
         gpu = {}
-    return _filled(footprint, hardware, costs, ram, gpu, form, device, kv_tokens, hot, streams)
+    return _filled(
+        footprint, hardware, policy, costs, ram, gpu, form, device, kv_tokens, hot, streams
+    )
 
 
 def _filled(
     footprint: Footprint,
     hardware: Hardware,
+    policy: Policy,
     costs: Costs,
     ram: dict[str, int],
     gpu: dict[str, int],
@@ -168,6 +175,8 @@ def _filled(
     rest = footprint.expert_count - hot
     least = _working_set(footprint)
     held = experts_at_a_time(rest * size, room, free, least) // size
+    if policy.expert_bytes:
+        held = min(held, max(policy.expert_bytes, least) // size)
     split = Split(
         threads=hardware.threads[0],
         dense_form=form,

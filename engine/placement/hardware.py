@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -95,23 +95,36 @@ def read_hardware(path: Path) -> Hardware:
     """A described machine. Raises RequestError ``hardware_missing`` or ``hardware_invalid``."""
     try:
         if path.stat().st_size > _MAX_FILE:
-            raise _invalid(path, "it is larger than 1 MiB")
+            raise _invalid(path.name, "it is larger than 1 MiB")
         hardware = msgspec.json.decode(path.read_bytes(), type=Hardware)
     except OSError as error:
         raise RequestError(
             "hardware_missing", f"cannot read {path}: {error.strerror or error}"
         ) from error
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise _invalid(path, str(error)) from error
-    problem = _contradiction(hardware)
-    if problem:
-        raise _invalid(path, problem)
-    return hardware
+        raise _invalid(path.name, str(error)) from error
+    return _checked(path.name, hardware)
+
+
+def described(fields: dict[str, Any]) -> Hardware:
+    """A machine by its fields, as JSON has them. Raises RequestError ``hardware_invalid``."""
+    try:
+        hardware = msgspec.convert(fields, Hardware, str_keys=True)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise _invalid("this", str(error)) from error
+    return _checked("this", hardware)
 
 
 def as_json(hardware: Hardware) -> str:
     """The form that :func:`read_hardware` reads."""
     return msgspec.json.format(msgspec.json.encode(hardware), indent=2).decode()
+
+
+def _checked(name: str, hardware: Hardware) -> Hardware:
+    problem = _contradiction(hardware)
+    if problem:
+        raise _invalid(name, problem)
+    return hardware
 
 
 def _contradiction(hardware: Hardware) -> str:
@@ -125,10 +138,10 @@ def _contradiction(hardware: Hardware) -> str:
     return ""
 
 
-def _invalid(path: Path, problem: str) -> RequestError:
+def _invalid(name: str, problem: str) -> RequestError:
     return RequestError(
         "hardware_invalid",
-        f"{path.name} does not describe a machine: {problem}",
+        f"{name} does not describe a machine: {problem}",
         "resources/hardware holds examples",
     )
 

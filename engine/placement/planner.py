@@ -95,7 +95,7 @@ def _choose(
     choices = [
         Choice(fit, Timing(footprint, hardware, replace(fit.split, threads=threads), costs))
         for fit in fits(footprint, hardware, policy, costs)
-        for threads in hardware.threads
+        for threads in _thread_counts(hardware, policy)
     ]
     # More threads only where they gain something: of equals the first has the fewest.
     choices.sort(key=lambda c: c.timing.turn().seconds)
@@ -103,6 +103,12 @@ def _choose(
         return None
     most = choices[0].timing.turn().seconds * (1 + STREAMING_MAY_COST)
     return next((c for c in choices if _streams(c.timing, most)), choices[0])
+
+
+def _thread_counts(hardware: Hardware, policy: Policy) -> tuple[int, ...]:
+    """Those that were measured; those that are allowed, if any of them is."""
+    allowed = tuple(n for n in hardware.threads if not policy.threads or n <= policy.threads)
+    return allowed or hardware.threads[:1]
 
 
 def _streams(timing: Timing, most: float) -> bool:

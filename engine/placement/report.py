@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from engine.config import ModelConfig
-from engine.errors import RequestError
+from engine.errors import RequestError, SelenographError
 from engine.making.shapes import read_shape, shape_names
 from engine.placement.advice import helps, relatives
 from engine.placement.fitting import Policy
 from engine.placement.footprint import Footprint, footprint
-from engine.placement.hardware import Hardware, read_hardware
+from engine.placement.hardware import Hardware, described, read_hardware
 from engine.placement.planner import plan
 from engine.placement.probe import probe
-from engine.protocol import PlanReport, PlanRequest
+from engine.protocol import ErrorBody, PlanAnswer, PlanQuestion, PlanReport, PlanRequest
 
 _MACHINES = Path(__file__).parents[2] / "resources" / "hardware"
 _MOST_CONTEXT = 1 << 26
@@ -22,6 +24,26 @@ _MOST_CONTEXT = 1 << 26
 def answer(request: PlanRequest) -> PlanReport:
     """Raises RequestError ``unknown_shape``, ``hardware_missing``, ``hardware_invalid``,
     ``context_absurd``; CheckpointError for a config that cannot be read."""
+    return report_on(request, find_machine(request.hardware, request.model))
+
+
+def answer_question(question: PlanQuestion) -> PlanAnswer:
+    """The same for another program, which may have the machine from an earlier answer."""
+    request = question.request
+    try:
+        if question.machine is None:
+            machine = find_machine(request.hardware, request.model)
+        else:
+            machine = described(question.machine)
+        report = report_on(request, machine)
+    except SelenographError as error:
+        body = ErrorBody(error.message, error.kind, error.code, error.hint, error.retryable)
+        return PlanAnswer(error=body)
+    return PlanAnswer(report, msgspec.to_builtins(machine, str_keys=True))
+
+
+def report_on(request: PlanRequest, hardware: Hardware) -> PlanReport:
+    """:func:`answer` with the machine found; what the request says of it does not count."""
     if not 0 <= request.context <= _MOST_CONTEXT:
         raise RequestError(
             "context_absurd",
@@ -31,8 +53,13 @@ def answer(request: PlanRequest) -> PlanReport:
     model = find_model(request.model)
     if request.experts:
         model = model.with_experts(request.experts)
-    hardware = find_machine(request.hardware, request.model)
-    policy = Policy(context=request.context, dense=request.dense)
+    policy = Policy(
+        context=request.context,
+        devices=request.device == "auto",
+        dense=model.dense_form if request.dense == "published" else request.dense,
+        threads=request.threads,
+        expert_bytes=request.expert_memory_bytes,
+    )
     placement = plan(model, hardware, policy)
     family = (
         relatives({n: f for n, f in shapes().items() if n != model.name}, hardware)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
+from engine.protocol.chat import Natural
 from engine.protocol.experts import Tier
+from engine.protocol.replies import ErrorBody
 
 Verdict = Literal["runs well", "runs slowly", "does not fit"]
 WeightForm = Literal["float32", "bf16", "fp8", "int8", "int4"]
@@ -27,8 +29,14 @@ class PlanRequest(msgspec.Struct, frozen=True):
     """Tokens that the cache should hold; 0: 32,768, or what the model allows."""
     experts: WeightForm | None = None
     """Plan as if the routed experts were converted; None: as they are stored."""
-    dense: WeightForm | None = None
+    dense: WeightForm | Literal["published"] | None = None
     """Precision of everything else; None: the best that fits."""
+    device: Literal["auto", "cpu"] = "auto"
+    """``cpu``: as if there were no accelerator."""
+    threads: Natural = 0
+    """At most; 0: as many as are worth it."""
+    expert_memory_bytes: Natural = 0
+    """At most, for routed experts; 0: what is left."""
 
 
 class LayerPlan(msgspec.Struct, frozen=True):
@@ -114,3 +122,20 @@ class PlanReport(msgspec.Struct, frozen=True):
     """What would make it faster, best first."""
     family: tuple[FamilyPlan, ...] = ()
     """Other models that this machine could run, best first; empty where the model runs well."""
+
+
+class PlanQuestion(msgspec.Struct, frozen=True):
+    """What ``python -m engine.placement --stdin`` reads. ``machine`` is as an earlier answer had
+    it and goes before what the request says; None: it is found, or measured.
+    """
+
+    request: PlanRequest
+    machine: dict[str, Any] | None = None
+
+
+class PlanAnswer(msgspec.Struct, frozen=True):
+    """What it writes: a report, and the machine it is about; or what went wrong."""
+
+    report: PlanReport | None = None
+    machine: dict[str, Any] | None = None
+    error: ErrorBody | None = None

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from app.bus import Bus
@@ -165,3 +166,27 @@ def test_a_random_model_is_made_inspected_and_refused_twice(tmp_path: Path) -> N
     assert selenograph(tmp_path, "make-model", "nonesuch", str(out)).returncode == 1
     usage = selenograph(tmp_path, "make-model", "nano", str(out), "--fill-experts", "1")
     assert usage.returncode == 2
+
+
+def test_serve_loads_as_it_is_told(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ui.launcher", "--data", str(tmp_path), "serve", "--json"]
+    words = ["--set", "threads=1", "--set", "max_context=512"]
+    with subprocess.Popen([*command, *words], stdout=subprocess.PIPE, text=True) as serving:
+        assert serving.stdout is not None
+        ready = json.loads(serving.stdout.readline())
+        headers = {"Authorization": f"Bearer {ready['token']}"}
+        url = ready["url"].removesuffix("/v1") + "/engine/status"
+        status = httpx2.get(url, headers=headers).json()
+        serving.send_signal(signal.SIGINT)
+    assert (status["threads"], status["context_length"]) == (1, 512)
+    assert serving.returncode == 130
+
+
+def test_run_loads_as_it_is_told(tmp_path: Path) -> None:
+    run = selenograph(tmp_path, "run", QUESTION, "--yes", "--set", "threads=1")
+    assert run.returncode == 0 and "395" in run.stdout, run.stderr
+    assert "loading" in run.stderr
+    wrong = selenograph(tmp_path, "run", QUESTION, "--set", "thread=1")
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("error: bad_option: 'thread=1'"), wrong.stderr
+    assert "threads" in wrong.stderr and "Traceback" not in wrong.stderr

@@ -34,16 +34,22 @@ class Stage:
         self,
         folder: Path,
         app: QApplication,
-        model: Callable[[ModelRequest], Reply],
+        model: Callable[[ModelRequest], Reply] | None,
         run: ev.RunSettings,
         patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
-        self.model = ScriptedBackend(model)
-        self.core = Core(Paths.under(folder), Settings(run=run), self.model, patience)
+        """``model`` None: our own engine, which is started when it is needed."""
+        self._scripted = ScriptedBackend(model) if model else None
+        self.core = Core(Paths.under(folder), Settings(run=run), self._scripted, patience)
         self.core.start()
         self.bridge = Bridge(self.core)
         self.window = MainWindow(self.bridge, ThemeSource(app, "light"))
         self.window.show()
+
+    @property
+    def model(self) -> ScriptedBackend:
+        assert self._scripted is not None, "an engine answers here"
+        return self._scripted
 
     @property
     def turn(self) -> Turn:
@@ -85,11 +91,12 @@ class Stage:
         qtbot.waitUntil(lambda: bool(found()))
         return found()[0]
 
-    def settings(self, qtbot: QtBot) -> SettingsDialog:
-        """Open them."""
+    def settings(self, qtbot: QtBot, page: str = "endpoints") -> SettingsDialog:
+        """Open them, at a page."""
         self.press("settings")
         found = self.dialog(qtbot, "settingsDialog")
         assert isinstance(found, SettingsDialog)
+        found.show_page(getattr(found, page))
         return found
 
     def close(self) -> None:

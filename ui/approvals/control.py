@@ -34,7 +34,7 @@ class Approvals(QObject):
         dialog = ApprovalsDialog(rules, running=state.running, parent=self._banners.window())
         dialog.rules_changed.connect(self._keep)
         dialog.unattended.connect(self._set)
-        self._bridge.then(core.decisions(), dialog.show_log)
+        self._bridge.then(core.decisions(), dialog.show_log, owner=dialog)
         dialog.open()
 
     def show_state(self, state: ConversationState) -> None:

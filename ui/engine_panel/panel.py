@@ -18,9 +18,9 @@ from app.engines.view import EngineView
 from engine.protocol import EngineStatus, ExpertReport
 from ui import words
 from ui.chat.row_base import button, label, line, set_label_role
-from ui.widgets.bars import Meter
 from ui.engine_panel.experts import ExpertsView
 from ui.theme import Theme
+from ui.widgets.bars import Meter
 
 PHASES = {
     "off": ("Off", "muted"),
@@ -34,12 +34,13 @@ _ROWS = ("State", "Model", "Experts", "Context")
 
 
 class EnginePanel(QWidget):
-    """Signals: ``restart_asked``, ``stop_asked``, ``experts_wanted(window)``, which is to be
-    answered by :meth:`set_experts`.
+    """Signals: ``restart_asked``, ``stop_asked``, ``model_asked``; ``experts_wanted(window)``,
+    which is to be answered by :meth:`set_experts`.
     """
 
     restart_asked = Signal()
     stop_asked = Signal()
+    model_asked = Signal()
     experts_wanted = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -95,6 +96,12 @@ class EnginePanel(QWidget):
             self.tr("Start the engine again (Ctrl+Shift+R)"),
         )
         stop = button(self.tr("Stop"), "stopEngine", self.tr("End the engine process"))
+        model = button(
+            self.tr("Model…"),
+            "openModelPanel",
+            self.tr("Which one is loaded, and how (Ctrl+Shift+O)"),
+        )
+        model.clicked.connect(self.model_asked)
         restart.clicked.connect(self.restart_asked)
         stop.clicked.connect(self.stop_asked)
         page = QWidget()
@@ -104,7 +111,7 @@ class EnginePanel(QWidget):
         column.addLayout(form)
         column.addWidget(self._progress)
         column.addWidget(self._trouble)
-        column.addLayout(line(restart, stop, None))
+        column.addLayout(line(model, restart, stop, None))
         for meter in self.meters:
             column.addWidget(meter)
         column.addSpacing(4)

@@ -30,7 +30,6 @@ class EndpointsPage(ListPage):
         self._bridge = bridge
         settings = bridge.core.settings
         self._own, self._in_use = settings.endpoints, settings.run.backend
-        self._model = Path(settings.model).name if settings.model else self.tr("the embedded model")
         self.list.setAccessibleName(self.tr("Endpoints"))
         self._make_buttons()
         self._trial = TrialPanel(bridge, self._chosen)
@@ -107,7 +106,9 @@ class EndpointsPage(ListPage):
         self.set_facts(self._facts_of(endpoint) if endpoint else [])
         if endpoint is None:
             self.title.setText(self.tr("Own engine"))
-            about = self.tr("Runs on this machine: {m}.").format(m=self._model)
+            model = self._bridge.core.settings.model
+            name = Path(model).name if model else self.tr("the embedded model")
+            about = self.tr("Runs on this machine: {m}.").format(m=name)
             if not self._own:
                 about += "\n\n" + self.tr(
                     "There is no other endpoint yet. Add a server of yours (vLLM, SGLang, "
@@ -149,6 +150,11 @@ class EndpointsPage(ListPage):
 
     def _use_chosen(self) -> None:
         self._use_id(self._id)
+
+    def use_own(self) -> None:
+        """Our engine answers new runs."""
+        if self._in_use != _OURS:
+            self._use_id(_OURS)
 
     def _use_id(self, id: str) -> None:
         self._in_use = id

@@ -177,7 +177,7 @@ class GuardEditor(Editor):
                 self._at_work = None
                 self._show(found)
 
-        self._bridge.then(future, done, lambda _: done(None))
+        self._bridge.then(future, done, lambda _: done(None), owner=self)
 
     def _show(self, found: Tried | None) -> None:
         theme = current()

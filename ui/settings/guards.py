@@ -49,7 +49,7 @@ class GuardsPage(ListPage):
         self.lay_out(self._add, (self._edit, self._copy), (self._remove,), (self._own,))
         self._fill(0)
         listed = bridge.core.own_functions()
-        bridge.then(listed, self._show_functions, self._no_functions)
+        bridge.then(listed, self._show_functions, self._no_functions, owner=self)
 
     def _make_buttons(self) -> None:
         self._edit = button(self.tr("Edit…"), "editGuard", self.tr("Change it (Enter)"))

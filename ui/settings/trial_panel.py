@@ -93,7 +93,7 @@ class TrialPanel(QWidget):
             if self._at_work is future:
                 self._end(endpoint, self._of_error(error))
 
-        self._bridge.then(future, done, failed)
+        self._bridge.then(future, done, failed, owner=self)
 
     def _listed(self, endpoint: Endpoint, found: Listing) -> None:
         self.models_found.emit(found.models)

@@ -11,11 +11,16 @@ from ui.chat.row_base import button, label
 
 
 class UndoLine(QWidget):
-    """Empty until something was done. It keeps its height, so that nothing jumps."""
+    """Empty until something was done. It keeps its height, so that nothing jumps, unless it
+    ``gives_way``.
+    """
 
-    def __init__(self, name: str, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, name: str, parent: QWidget | None = None, *, gives_way: bool = False
+    ) -> None:
         """``name``: of the button."""
         super().__init__(parent)
+        self._gives_way = gives_way
         self._work: Callable[[], object] | None = None
         self._text = label("muted")
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
@@ -35,12 +40,15 @@ class UndoLine(QWidget):
         self._text.setText(self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, 360))
         self._text.setToolTip(text)
         self._button.show()
+        self.show()
 
     def clear(self) -> None:
         """There is nothing to undo."""
         self._work = None
         self._text.setText("")
         self._button.hide()
+        if self._gives_way:
+            self.hide()
 
     def _undo(self) -> None:
         work = self._work

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QDialog, QDialogButtonBox, QTabWidget, QVBoxLayout
 from ui.bridge import Bridge
 from ui.settings.endpoints import EndpointsPage
 from ui.settings.guards import GuardsPage
+from ui.settings.model import ModelPage
 
 
 class SettingsDialog(QDialog):
@@ -22,16 +23,20 @@ class SettingsDialog(QDialog):
         super().__init__(parent)
         self.setObjectName("settingsDialog")
         self.setWindowTitle(self.tr("Settings"))
-        self.resize(760, 520)
+        self.resize(760, 620)
         self.setMinimumSize(420, 420)
         self.endpoints = EndpointsPage(bridge)
         self.endpoints.changed.connect(lambda made: self.changed.emit({"endpoints": made}))
         self.endpoints.used.connect(self.endpoint_used)
+        self.model = ModelPage(bridge)
+        self.model.changed.connect(self.changed)
+        self.model.used.connect(self.endpoints.use_own)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         self.tabs.tabBar().setDrawBase(False)
         self.guards = GuardsPage(bridge)
         self.guards.changed.connect(lambda made: self.changed.emit({"guards": made}))
+        self.tabs.addTab(self.model, self.tr("Model"))
         self.tabs.addTab(self.endpoints, self.tr("Endpoints"))
         self.tabs.addTab(self.guards, self.tr("Guards"))
         close = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
@@ -43,7 +48,12 @@ class SettingsDialog(QDialog):
         column.addWidget(self.tabs)
         column.addWidget(close)
 
+    def show_page(self, page: QWidget) -> None:
+        """One of ``model``, ``endpoints`` and ``guards``."""
+        self.tabs.setCurrentWidget(page)
+
     def done(self, result: int) -> None:
         """Stop what the pages do."""
+        self.model.leave()
         self.endpoints.leave()
         super().done(result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,10 +13,18 @@ from engine.errors import CheckpointError, RequestError
 from engine.placement.fitting import Policy
 from engine.placement.hardware import as_json
 from engine.placement.planner import plan
-from engine.placement.report import answer, find_machine, find_model, machines, shapes, table
+from engine.placement.report import (
+    answer,
+    answer_question,
+    find_machine,
+    find_model,
+    machines,
+    shapes,
+    table,
+)
 from engine.placement.show import report_text, table_text
 from engine.placement.words import amount, duration, rate
-from engine.protocol import PlanReport, PlanRequest
+from engine.protocol import PlanAnswer, PlanQuestion, PlanReport, PlanRequest
 from engine.tiny import write_tiny
 
 
@@ -66,6 +75,47 @@ def test_a_laptops_owner_learns_what_runs_well() -> None:
         key=["runs well", "runs slowly", "does not fit"].index,
     )
     assert "k2-thinking" not in {f.name for f in report.family}
+
+
+def test_another_program_asks_with_the_machine_of_an_earlier_answer() -> None:
+    asked = PlanRequest("moonlight-16b-a3b", "threadripper-512gb-24gb")
+    first = answer_question(PlanQuestion(asked))
+    assert first.report == answer(asked) and first.machine is not None
+    wire = msgspec.json.decode(msgspec.json.encode(first), type=PlanAnswer)
+    again = answer_question(PlanQuestion(PlanRequest(asked.model), wire.machine))
+    assert again.report == first.report
+    smaller = answer_question(PlanQuestion(asked, {**first.machine, "available_gib": 16.0}))
+    assert smaller.report is not None and smaller.report != first.report
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [{}, {"name": "x"}, {"cores": [[[]]]}],
+    ids=["nothing", "a name", "lists"],
+)
+def test_a_machine_that_is_none_is_told(machine: dict[str, Any]) -> None:
+    said = answer_question(PlanQuestion(PlanRequest("nano"), machine))
+    assert said.error is not None and said.error.code == "hardware_invalid"
+    assert said.report is None and said.machine is None
+
+
+def test_what_a_person_limits_is_limited() -> None:
+    asked = PlanRequest("moonlight-16b-a3b", "threadripper-512gb-24gb", experts="int4")
+    free = answer(asked).placement
+    limited = msgspec.structs.replace(
+        asked, device="cpu", threads=4, expert_memory_bytes=2 << 30, dense="published"
+    )
+    held = answer(limited).placement
+    assert free.dense_on == "gpu" and held.dense_on == "cpu"
+    assert held.threads <= 4 < free.threads or free.threads <= 4
+    assert held.dense_form == "bf16"
+    tiers = {tier.tier: tier for tier in held.tiers}
+    assert 1 << 30 < tiers["ram"].parts["experts"] <= 2 << 30
+    assert tiers["mapped"].used > 4 << 30
+    assert held.decode[0].tokens_per_s < free.decode[0].tokens_per_s
+    # Fewer threads than any that were measured, and less memory than a token needs.
+    least = msgspec.structs.replace(limited, threads=1, expert_memory_bytes=1)
+    assert answer(least).placement.decode
 
 
 def test_experts_can_be_planned_as_converted() -> None:
