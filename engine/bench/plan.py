@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from engine.bench.figures import Figure, figure
@@ -22,22 +23,30 @@ from engine.protocol import Placement
 
 _EMBEDDED = Path(__file__).parents[2] / "resources" / "models" / "nano"
 _ERROR_LIMIT = 0.25
-_TOKENS = 24
+_LEAST_TOKENS, _MOST_TOKENS = 24, 512
+_SECONDS = 0.5
+"""Of writing, at least, where that takes no more than the most tokens."""
+_LEAST_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """A quantity as foretold and as measured, the medians of some rounds."""
+class Told:
+    """A quantity in each round: as foretold by what the machine was before and after a reply, and
+    as that reply had it.
+    """
 
     name: str
     unit: str
-    foretold: float
-    measured: float
+    foretold: tuple[float, ...]
+    measured: tuple[float, ...]
 
     @property
     def error(self) -> float:
-        """Relative to what was measured."""
-        return abs(self.foretold / self.measured - 1)
+        """Relative to what was measured, in the middle round: each reply is held against the
+        machine as it was then, which on a shared one is another a few seconds later.
+        """
+        ratios = (f / m for f, m in zip(self.foretold, self.measured, strict=True))
+        return abs(statistics.median(ratios) - 1)
 
 
 def plan_figures(options: Options) -> Iterator[Figure]:
@@ -47,14 +56,14 @@ def plan_figures(options: Options) -> Iterator[Figure]:
     name = short_name(config)
     foretold, replies = _rounds(options, folder, config)
     threads = foretold[0].threads
-    told = _compare(foretold, replies)
+    told = compare(foretold, replies)
     for one in told:
         yield figure(
             f"plan.{one.name}",
-            one.measured,
+            statistics.median(one.measured),
             one.unit,
             threads=threads,
-            note=f"{name}, measured; foretold {one.foretold:.3g}",
+            note=f"{name}, measured; foretold {statistics.median(one.foretold):.3g}",
         )
     worst = max(told, key=lambda one: one.error)
     yield figure(
@@ -64,26 +73,28 @@ def plan_figures(options: Options) -> Iterator[Figure]:
         "limit",
         _ERROR_LIMIT,
         threads=threads,
-        note=f"{name}, worst of {len(told)}: {worst.name} foretold {worst.foretold:.3g}, "
-        f"measured {worst.measured:.3g} {worst.unit}",
+        note=f"{name}, worst of {len(told)}: {worst.name}, the middle of {len(replies)} rounds; "
+        f"foretold {_span(worst.foretold)}, measured {_span(worst.measured)} {worst.unit}",
     )
 
 
 def _rounds(
     options: Options, folder: Path, config: ModelConfig
 ) -> tuple[list[Placement], list[Reply]]:
-    """The planner's measurements of the machine alternate with replies."""
-    first = _placement(options, folder, config)
-    foretold: list[Placement] = []
+    """The planner's measurements of the machine alternate with replies; they begin and end."""
+    foretold = [_placement(options, folder, config)]
     replies: list[Reply] = []
-    with session(folder, first.threads, as_planned(first)) as model:
-        prompt = first.prefill[0].tokens
+    with session(folder, foretold[0].threads, as_planned(foretold[0])) as model:
+        prompt = foretold[0].prefill[0].tokens
         model.reply(prompt, 1)
+        foretold[0] = _placement(options, folder, config)
+        wanted = int(_SECONDS * foretold[0].decode[0].tokens_per_s)
+        tokens = min(max(wanted, _LEAST_TOKENS), _MOST_TOKENS, foretold[0].kv_tokens - prompt - 1)
         until = time.perf_counter() + options.seconds
-        while not replies or time.perf_counter() < until:
-            foretold.append(_placement(options, folder, config))
+        while len(replies) < _LEAST_ROUNDS or time.perf_counter() < until:
             options.tell("a reply")
-            replies.append(model.reply(prompt, _TOKENS + 1))
+            replies.append(model.reply(prompt, tokens + 1))
+            foretold.append(_placement(options, folder, config))
     return foretold, replies
 
 
@@ -101,20 +112,30 @@ def _placement(options: Options, folder: Path, config: ModelConfig) -> Placement
     return placement
 
 
-def _compare(foretold: list[Placement], replies: list[Reply]) -> list[_Told]:
+def compare(foretold: Sequence[Placement], replies: Sequence[Reply]) -> list[Told]:
+    """``foretold`` before each reply and after the last."""
     prompt = foretold[0].prefill[0].tokens
 
-    def middle(of: Callable[[Placement], float]) -> float:
-        return statistics.median(of(p) for p in foretold)
+    def around(of: Callable[[Placement], float]) -> tuple[float, ...]:
+        return tuple((of(a) + of(b)) / 2 for a, b in pairwise(foretold))
 
-    first = statistics.median(r.first_seconds for r in replies)
+    first = tuple(r.first_seconds for r in replies)
     return [
-        _Told(
+        Told(
             "decode",
             "tokens/s",
-            middle(lambda p: p.decode[0].tokens_per_s),
-            statistics.median(r.tokens_per_second for r in replies),
+            around(lambda p: p.decode[0].tokens_per_s),
+            tuple(r.tokens_per_second for r in replies),
         ),
-        _Told("prefill", "tokens/s", middle(lambda p: p.prefill[0].tokens_per_s), prompt / first),
-        _Told("first_token", "s", middle(lambda p: p.first_token_s), first),
+        Told(
+            "prefill",
+            "tokens/s",
+            around(lambda p: p.prefill[0].tokens_per_s),
+            tuple(prompt / seconds for seconds in first),
+        ),
+        Told("first_token", "s", around(lambda p: p.first_token_s), first),
     ]
+
+
+def _span(values: Sequence[float]) -> str:
+    return f"{min(values):.3g} to {max(values):.3g}"

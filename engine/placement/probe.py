@@ -1,7 +1,8 @@
 """Measure this machine, in about two seconds.
 
 Everything is bounded: a slow disk or a small memory shortens the measurement, it does not lengthen
-it. What others do at the same time makes the figures lower, as it makes the model slower.
+it. What others do at the same time makes the figures lower, as it makes the model slower; so
+memory is taken as it usually reads, not at its best.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def probe(folder: Path | None = None) -> Hardware:
         memory_gib=memory.total / GIB,
         available_gib=available / GIB,
         limit_gib=limit.limit / GIB if limit else None,
-        read_gb_per_s={n: _kernels.read_bandwidth(n, mebibytes, seconds) for n in counts},
+        read_gb_per_s={
+            n: _kernels.read_bandwidth(n, mebibytes, seconds, typical=True) for n in counts
+        },
         int8_gops={n: _kernels.dot_peak(isa, n, seconds / 2) for n in counts},
         disk_gb_per_s=read_rate(folder) / 1e9,
         loop_us=1e6 * min(interpreter_loop() for _ in range(_LOOPS)),

@@ -27,11 +27,11 @@ void check_probe(int threads, double seconds) {
     if (!(seconds >= 0 && seconds <= 60)) throw InputError("seconds must be 0 to 60");
 }
 
-double probe_read(int threads, std::int64_t mebibytes, double seconds) {
+double probe_read(int threads, std::int64_t mebibytes, double seconds, bool typical) {
     check_probe(threads, seconds);
     if (mebibytes < 1 || mebibytes > (1 << 20)) throw InputError("mebibytes must be 1 to 2^20");
     nb::gil_scoped_release unlocked;
-    return read_bandwidth(threads, mebibytes << 20, seconds) / 1e9;
+    return read_bandwidth(threads, mebibytes << 20, seconds, typical) / 1e9;
 }
 
 double probe_dot(const std::string& isa, int threads, double seconds) {
@@ -58,7 +58,8 @@ NB_MODULE(_kernels, m) {
     nb::exception<ClosedError>(m, "ClosedError", PyExc_Exception);
 
     m.def("available_isas", &isa_names);
-    m.def("read_bandwidth", &probe_read, "threads"_a, "mebibytes"_a = 512, "seconds"_a = 0.3);
+    m.def("read_bandwidth", &probe_read, "threads"_a, "mebibytes"_a = 512, "seconds"_a = 0.3,
+          "typical"_a = false);
     m.def("dot_peak", &probe_dot, "isa"_a, "threads"_a, "seconds"_a = 0.1);
     m.def("fma_peak", &probe_fma, "isa"_a, "threads"_a, "seconds"_a = 0.1);
     nb::class_<ForwardJob>(m, "Ticket")

@@ -17,10 +17,10 @@ double seconds_since(Clock::time_point begin) {
     return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-// The shortest time of rounds in which every thread runs `work` once, all starting together.
-double best_round(int threads, double seconds, const std::function<void(int)>& work) {
+// The times of rounds in which every thread runs `work` once, all starting together; sorted.
+std::vector<double> rounds(int threads, double seconds, const std::function<void(int)>& work) {
     const auto begin = Clock::now();
-    double best = 1e30;
+    std::vector<double> times;
     do {
         std::atomic<int> waiting{threads};
         std::vector<std::thread> pool;
@@ -36,9 +36,10 @@ double best_round(int threads, double seconds, const std::function<void(int)>& w
         for (std::thread& thread : pool) thread.join();
         const auto first = *std::min_element(started.begin(), started.end());
         const auto last = *std::max_element(ended.begin(), ended.end());
-        best = std::min(best, std::chrono::duration<double>(last - first).count());
+        times.push_back(std::chrono::duration<double>(last - first).count());
     } while (seconds_since(begin) < seconds);
-    return best;
+    std::sort(times.begin(), times.end());
+    return times;
 }
 
 // Wide enough for the compiler to use the vectors it may; sums keep every load alive.
@@ -55,25 +56,26 @@ std::uint64_t read_all(const std::uint64_t* words, std::int64_t count) {
 double peak(DotLoop loop, int threads, double seconds) {
     constexpr std::int64_t kRounds = 1'000'000;
     std::atomic<std::int64_t> done{0};
-    const double best = best_round(threads, seconds, [&](int) { done = loop(kRounds); });
-    return 2.0 * static_cast<double>(done) * threads / best;
+    const auto times = rounds(threads, seconds, [&](int) { done = loop(kRounds); });
+    return 2.0 * static_cast<double>(done) * threads / times.front();
 }
 
 }  // namespace
 
-double read_bandwidth(int threads, std::int64_t bytes, double seconds) {
+double read_bandwidth(int threads, std::int64_t bytes, double seconds, bool typical) {
     const std::int64_t part = bytes / 8 / threads / 8 * 8;
     const std::unique_ptr<std::uint64_t[]> words(new std::uint64_t[part * threads]);
     // Filled by as many threads as read it: on a machine of several memory nodes the first touch
     // places a page.
-    best_round(threads, 0.0, [&](int t) {
+    rounds(threads, 0.0, [&](int t) {
         std::fill_n(words.get() + part * t, part, 0x5a5a5a5a5a5a5a5aULL);
     });
     std::atomic<std::uint64_t> sink{0};
-    const double best = best_round(threads, seconds, [&](int t) {
+    const auto times = rounds(threads, seconds, [&](int t) {
         sink += read_all(words.get() + part * t, part);
     });
-    return static_cast<double>(part * threads * 8) / best;
+    const double time = typical ? times[times.size() / 2] : times.front();
+    return static_cast<double>(part * threads * 8) / time;
 }
 
 double dot_peak(const Isa& isa, int threads, double seconds) {

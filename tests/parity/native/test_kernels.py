@@ -259,7 +259,8 @@ def test_fp8_codes_that_are_no_numbers_stay_visible() -> None:
 
 
 def test_ceilings_are_plausible() -> None:
-    assert 0.1 < _kernels.read_bandwidth(1, 64, 0.0) < 1e4
+    for typical in (False, True):
+        assert 0.1 < _kernels.read_bandwidth(1, 64, 0.0, typical) < 1e4
     assert all(0.1 < _kernels.dot_peak(isa, 1, 0.0) < 1e6 for isa in ISAS)
     for bad in (lambda: _kernels.read_bandwidth(0), lambda: _kernels.dot_peak("mmx", 1)):
         with pytest.raises(_kernels.InputError):
