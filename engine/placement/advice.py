@@ -12,7 +12,7 @@ from engine.placement.footprint import Footprint
 from engine.placement.hardware import Accelerator, Hardware
 from engine.placement.planner import plan
 from engine.placement.words import FORMS, duration, rate
-from engine.protocol import FamilyPlan, Placement
+from engine.protocol import FamilyPlan, Placement, WeightForm
 
 _SIZES = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 1024, 1152, 1536, 2048)
 """GiB of memory that one can buy."""
@@ -23,7 +23,13 @@ _CARD = Accelerator(
     bus_gb_per_s=25,
     bf16_tflops=100,
 )
-_MOST = 3
+_SMALLER: dict[WeightForm, tuple[WeightForm, ...]] = {
+    "bf16": ("int8", "int4"),
+    "fp8": ("int4",),
+    "int8": ("int4",),
+}
+"""Forms that the dense part can be packed to while loading."""
+_MOST = 4
 _WORTH = 1.15
 """A typical turn has to be that much faster for a change to be named."""
 
@@ -34,22 +40,29 @@ class _Change:
     footprint: Footprint
     hardware: Hardware
     policy: Policy
+    bought: bool = True
+    """What costs only a setting comes first."""
 
 
 def helps(
     footprint: Footprint, hardware: Hardware, policy: Policy, now: Placement
 ) -> tuple[str, ...]:
-    """At most three sentences, the best first; none where nothing gains much."""
-    gains: list[tuple[float, str]] = []
+    """At most four sentences: what a setting gains, then what money does, each the best first; none
+    where nothing gains much.
+    """
+    gains: list[tuple[bool, float, str]] = []
     for change in _changes(footprint, hardware, policy, now):
         then = plan(change.footprint, change.hardware, change.policy)
         if not then.decode:
             continue
         if not now.decode:
-            gains.append((then.turn_s, f"{change.what}: {_speed(then)}."))
+            said = f"{change.what}: {_speed(then)}."
         elif now.turn_s / then.turn_s >= _WORTH:
-            gains.append((then.turn_s, f"{change.what}: {_speed(then)} instead of {_speed(now)}."))
-    return tuple(sentence for _, sentence in sorted(gains)[:_MOST])
+            said = f"{change.what}: {_speed(then)} instead of {_speed(now)}."
+        else:
+            continue
+        gains.append((change.bought, then.turn_s, said))
+    return tuple(sentence for _, _, sentence in sorted(gains)[:_MOST])
 
 
 def relatives(shapes: dict[str, Footprint], hardware: Hardware) -> tuple[FamilyPlan, ...]:
@@ -98,8 +111,12 @@ def _changes(
         form = FORMS[footprint.expert_form]
         int4 = footprint.with_experts("int4")
         yield _Change(f"A checkpoint with INT4 experts instead of {form}", int4, hardware, policy)
-    if now.decode and now.dense_form == "bf16" and now.dense_on == "gpu":
-        yield _Change("The dense part in INT8", footprint, hardware, replace(policy, dense="int8"))
+    if now.decode:
+        for form in _SMALLER.get(now.dense_form, ()):
+            other = replace(policy, dense=form)
+            coarse = ", which rounds it coarsely" if form == "int4" else ""
+            what = f"The dense part in {FORMS[form]}{coarse}"
+            yield _Change(what, footprint, hardware, other, bought=False)
     doubled = {n: 2 * gb for n, gb in hardware.read_gb_per_s.items()}
     wider = msgspec.structs.replace(hardware, read_gb_per_s=doubled)
     yield on("Twice the memory channels", wider)

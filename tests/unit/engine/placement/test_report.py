@@ -148,7 +148,19 @@ def test_helps_name_only_what_gains() -> None:
             for sentence in report.helps:
                 speeds = [float(s) for s in re.findall(r"([\d.]+) tokens/s", sentence)]
                 assert len(speeds) == (2 if now.decode else 1), sentence
-            assert len(report.helps) <= 3 and machine.name == report.machine
+            assert len(report.helps) <= 4 and machine.name == report.machine
+
+
+def test_what_a_setting_gains_comes_before_what_money_does() -> None:
+    wanted = PlanRequest("moonlight-16b-a3b", "laptop-32gb-8gb", experts="int4", device="cpu")
+    published = answer(msgspec.structs.replace(wanted, dense="published"))
+    settings = [one for one in published.helps if one.startswith("The dense part in")]
+    assert [one.split()[4] for one in settings] == ["INT4,", "INT8:"]
+    assert published.helps[: len(settings)] == tuple(settings)
+    gained = float(re.findall(r"([\d.]+) tokens/s", settings[1])[0])
+    packed = answer(msgspec.structs.replace(wanted, dense="int8"))
+    assert gained == pytest.approx(packed.placement.decode[0].tokens_per_s, rel=0.06)
+    assert not any("INT8" in one for one in packed.helps)
 
 
 def test_text_has_every_tier_speed_and_reason() -> None:
