@@ -119,7 +119,12 @@ class ExpertStats:
         now = time.monotonic()
         with self._lock:
             mark = next((m for m in self._marks if now - m.at <= _WINDOW), self._marks[-1])
-        hits, tokens, gpu, mapped = self.hits.copy(), self.tokens, self.gpu_hits, self.mapped_hits
+        gpu, mapped = self.gpu_hits, self.mapped_hits
+        hits, tokens = self.hits.copy(), self.tokens
+        total = int(hits.sum())
+        # What was read for a layer under way is counted before its choices are.
+        gpu = min(gpu, total)
+        mapped = min(mapped, total - gpu)
         return StatsSnapshot(
             layers=self.layers,
             experts=self.experts,
@@ -132,7 +137,7 @@ class ExpertStats:
             minute_seconds=now - mark.at,
             minute_counts=(hits - mark.hits).astype("<u4").tobytes(),
             placement=np.where(self.on_gpu, np.uint8(GPU), self.placement).tobytes(),
-            tier_hits=(gpu, int(hits.sum()) - gpu - mapped, mapped),
+            tier_hits=(gpu, total - gpu - mapped, mapped),
             predicted=self.predicted,
             predicted_right=self.predicted_right,
             read_ahead_hits=self.read_ahead_hits,

@@ -104,6 +104,7 @@ class Model:
         self,
         batch: Batch,
         should_abort: Callable[[], bool] = lambda: False,
+        told: Callable[[float], None] = lambda _: None,
         *,
         all_logits: bool = False,
         form: Form = "auto",
@@ -111,7 +112,7 @@ class Model:
         """Logits float32 [rows, V] of each part's last tokens ([T, V] with `all_logits`).
 
         Raises Aborted between layers when `should_abort` says so; the caches then keep the length
-        that they had.
+        that they had. `told` hears between them which share of the layers is done.
         """
         segments = _segments(batch)
         flat = [i for _, tokens in batch.parts for i in tokens]
@@ -135,6 +136,7 @@ class Model:
             mlp = layer.mlp
             x = x + (mlp(i, normed) if isinstance(mlp, MixtureOfExperts) else mlp(normed))
             self._pages.keep()
+            told((i + 1) / len(self._layers))
         _finish(segments)
         if self.predictor is not None:
             self.predictor.follow(ids, self._norm(x), segments)

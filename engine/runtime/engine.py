@@ -51,6 +51,7 @@ _LAST_WRITES_S = 3.0
 _LULL_S = 0.01
 """While nobody computes and pages are read; orders may come meanwhile."""
 _TELL_S = 0.05
+_TELL_WITHIN_S = 0.5
 _NOTHING = _Done([], [], 0.0)
 
 
@@ -159,7 +160,7 @@ class Engine:
             return _NOTHING
         began = self._clock()
         try:
-            logits = self._runner.run(work)
+            logits = self._runner.run(work, lambda share: self._tell_within(work, share))
         except Aborted:
             # Whoever asked for it goes in the next step; the others lost nothing but the time.
             return _NOTHING
@@ -176,6 +177,7 @@ class Engine:
             if item.samples:
                 written += self._advance(item, rows, done)
             elif not item.sequence.completion_tokens:  # else it was preempted, and nobody knows
+                item.sequence.told = time.monotonic()
                 item.sequence.request.sink(Prefilling(self._progress(item.sequence)))
         self.scheduler.share(done.work)
         self.meter.count(done.work, written, done.seconds)
@@ -237,11 +239,28 @@ class Engine:
             sequence.told = now
             sequence.request.sink(Prefilling(progress))
 
-    def _progress(self, sequence: Sequence) -> Progress:
-        """Seconds left: as the steps' costs grow with depth, at the pace that it had so far."""
+    def _tell_within(self, work: list[Work], share: float) -> None:
+        """Of a step that takes long: how far the prompts are of which it computes a part."""
+        now = time.monotonic()
+        for item in work:
+            sequence = item.sequence
+            quiet = max(sequence.told, sequence.scheduled) + _TELL_WITHIN_S
+            if item.prompt and not sequence.completion_tokens and now >= quiet and share < 1:
+                sequence.told = now
+                done = int(share * len(item.computes))
+                sequence.request.sink(Prefilling(self._progress(sequence, done)))
+
+    def _progress(self, sequence: Sequence, begun: int = 0) -> Progress:
+        """Seconds left: as the steps' costs grow with depth, at the pace that it had so far.
+        ``begun``: tokens of a step under way that count as done.
+        """
         cost, chunk = self.scheduler.cost, self.scheduler.limits.chunks.most
-        total, computed = sequence.prompt_tokens, sequence.computed
+        total, computed = sequence.prompt_tokens, sequence.computed + begun
         spent = time.monotonic() - sequence.scheduled
-        expected = cost.prefill(sequence.cached, computed, chunk)
-        left = cost.prefill(computed, total, chunk) * spent / expected if expected else None
-        return Progress(computed, total, left)
+        past, rest = (
+            cost.prefill(sequence.cached, computed, chunk),
+            cost.prefill(computed, total, chunk),
+        )
+        if not past:  # nothing was measured yet: every token as long as those before
+            past, rest = computed - sequence.cached, total - computed
+        return Progress(computed, total, rest * spent / past if past else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as Several
 from typing import Protocol
 
@@ -20,8 +21,10 @@ class StepRunner(Protocol):
     def stats(self) -> ExpertStats | None:
         """Counters of the routed experts, if there are any experts."""
 
-    def run(self, work: Several[Work]) -> list[Tensor]:
+    def run(self, work: Several[Work], told: Callable[[float], None]) -> list[Tensor]:
         """Logits [rows, V] of each item: of its pending token and of each draft, if it samples.
+
+        ``told`` may hear meanwhile which share of the step is done, 0 to 1.
 
         Raises Aborted when a prompt, or everything in the step, was stopped; no cache has changed
         then.
@@ -45,7 +48,7 @@ class Runner:
         experts = self._model.experts
         return experts.stats if isinstance(experts, ObservedExperts) else None
 
-    def run(self, work: Several[Work]) -> list[Tensor]:
+    def run(self, work: Several[Work], told: Callable[[float], None]) -> list[Tensor]:
         prompts = [w.sequence for w in work if w.prompt]
 
         def should_abort() -> bool:
@@ -53,7 +56,7 @@ class Runner:
 
         rows = [w.rows for w in work]
         batch = Batch([(w.sequence.cache, w.computes) for w in work], rows)
-        return list(self._model.forward(batch, should_abort).split(rows))  # [rows, V] by item
+        return list(self._model.forward(batch, should_abort, told).split(rows))  # [rows, V] by item
 
     def abort(self) -> None:
         self._model.experts.abort()

@@ -37,6 +37,8 @@ from engine.types import EngineHandle
 
 log = logging.getLogger("engine.http")
 Handler = Callable[[HttpRequest], Awaitable[Response]]
+_STATUS_SECONDS = 1.5
+"""After which a status is sent though nothing was told of. An engine tells about once a second."""
 
 
 def build_app(
@@ -136,7 +138,11 @@ async def _events(engine: EngineHandle) -> AsyncIterator[bytes]:
         status = engine.status()
         while True:
             yield b"data: " + msgspec.json.encode(EngineEvent("status", status)) + b"\n\n"
-            status = await news.get()
+            try:
+                async with asyncio.timeout(_STATUS_SECONDS):
+                    status = await news.get()
+            except TimeoutError:  # a step may take minutes where experts come from disk
+                status = engine.status()
             while not news.empty():
                 status = news.get_nowait()
     finally:

@@ -7,14 +7,24 @@ from collections.abc import Callable
 
 import pytest
 from PySide6.QtCore import QModelIndex, Qt
-from PySide6.QtWidgets import QAbstractButton, QApplication, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QApplication,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 from pytestqt.qtbot import QtBot
 
 from app.state import ConversationState, fold, fold_all
 from tests.ui import recordings
 from tests.ui.recordings import Recording
 from ui.chat.approval_box import Given
-from ui.chat.row_base import RowWidget
+from ui.chat.message_rows import WaitWidget
+from ui.chat.row_base import ChatActions, RowWidget
+from ui.chat.rows import WaitRow
 from ui.chat.view import ChatView
 from ui.theme import ThemeSource, current
 from ui.trace.tree import KEY, TraceModel
@@ -216,3 +226,20 @@ def test_every_line_of_the_trace_is_about_something(qtbot: QtBot) -> None:
             assert (step is None) == (item.node.kind == "turn")
             assert run is None or item.node.kind == "tool"
     assert view.about("") == view.about("nothing") == (None, None, None)
+
+
+def test_the_words_of_a_long_wait_have_room(qtbot: QtBot, qapp: QApplication) -> None:
+    ThemeSource(qapp, "light")
+    holder = QWidget()
+    qtbot.addWidget(holder)
+    column = QVBoxLayout(holder)
+    row = WaitWidget(ChatActions(), holder)
+    column.addWidget(row)
+    holder.resize(560, 60)
+    holder.show()
+    row.bind(WaitRow("a", 123_456, 262_144, 3_725.0), current(), False)
+    qtbot.wait(10)
+    words = row.findChild(QLabel)
+    assert isinstance(words, QLabel) and words.text().endswith("about 1 h 02 min left")
+    assert words.width() >= words.sizeHint().width()
+    assert row.findChild(QProgressBar).width() >= 48  # type: ignore[union-attr]

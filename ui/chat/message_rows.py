@@ -132,7 +132,9 @@ class WaitWidget(RowWidget):
         self._what = label("muted")
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
-        self._bar.setFixedSize(180, 8)
+        self._bar.setFixedHeight(8)
+        self._bar.setMinimumWidth(48)  # the words come first
+        self._bar.setMaximumWidth(180)
         self._bar.setAccessibleName(self.tr("Reading the prompt"))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 4, 0, 4)

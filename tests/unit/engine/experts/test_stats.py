@@ -64,6 +64,17 @@ def test_tiers_and_predictions_in_a_snapshot() -> None:
     assert snapshot.prediction_hit_rate == pytest.approx(0.25)
 
 
+def test_looked_at_within_a_step_no_tier_has_less_than_nothing() -> None:
+    """Experts are read from disk, and counted as such, before the layer's choices are counted."""
+    stats = ExpertStats((0,), EXPERTS, 2)
+    for gpu, mapped in ((0, 4), (3, 9)):
+        stats.gpu_hits, stats.mapped_hits = gpu, mapped
+        found = stats.snapshot()
+        assert min(found.tier_hits) >= 0 and sum(found.tier_hits) == 0
+    stats.count(0, np.zeros((8, 2), np.int32))
+    assert stats.snapshot().tier_hits == (3, 4, 9)
+
+
 def test_the_newest_routing_is_kept_by_layer() -> None:
     stats = ExpertStats(LAYERS, EXPERTS, TOP_K)
     first, second = _ids(1, 3), _ids(2, 1)

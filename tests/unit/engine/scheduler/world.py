@@ -7,7 +7,7 @@ Time is simulated: a step takes what :class:`Machine` says.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -107,7 +107,7 @@ class ArithmeticRunner:
         self.steps: list[list[tuple[str, int]]] = []
         """(request, tokens) of each step."""
 
-    def run(self, work: Sequence[Work]) -> list[Tensor]:
+    def run(self, work: Sequence[Work], told: Callable[[float], None]) -> list[Tensor]:
         if any(item.sequence.stopped for item in work if item.prompt):
             raise Aborted()
         load, found = Load(), []
