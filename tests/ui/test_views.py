@@ -232,10 +232,8 @@ def test_the_words_of_a_long_wait_have_room(qtbot: QtBot, qapp: QApplication) ->
     ThemeSource(qapp, "light")
     holder = QWidget()
     qtbot.addWidget(holder)
-    column = QVBoxLayout(holder)
     row = WaitWidget(ChatActions(), holder)
-    column.addWidget(row)
-    holder.resize(560, 60)
+    row.setGeometry(0, 0, 500, 40)  # as the list places it
     holder.show()
     row.bind(WaitRow("a", 123_456, 262_144, 3_725.0), current(), False)
     qtbot.wait(10)
