@@ -209,9 +209,15 @@ class Core(RunCommands):
         """Load what the settings name, as they say, in the place of what is loaded."""
         return self._thread.wait_for(lambda: self._endpoints.open_model())
 
-    def foretell(self, model: Path, options: EngineOptions) -> Future[PlanReport]:
-        """What a model would do on this machine; measured first, which takes some seconds."""
-        return self._thread.wait_for(lambda: self._endpoints.foretell(model, options))
+    def foretell(
+        self, model: Path, options: EngineOptions, *, afresh: bool = False
+    ) -> Future[PlanReport]:
+        """What a model would do on this machine, which is measured the first time or ``afresh``;
+        that takes some seconds.
+        """
+        return self._thread.wait_for(
+            lambda: self._endpoints.foretell(model, options, afresh=afresh)
+        )
 
     def restart_engine(self) -> Future[None]:
         return self._thread.wait_for(lambda: self._endpoints.restart_engine())

@@ -133,10 +133,15 @@ class Endpoints:
         self._given.pop(key_of(model_of(self._settings().model)), None)
         await self.start_engine()
 
-    async def foretell(self, model: Path, options: EngineOptions) -> PlanReport:
-        """What a model would do on this machine if it were loaded so. Raises SelenographError."""
+    async def foretell(
+        self, model: Path, options: EngineOptions, *, afresh: bool = False
+    ) -> PlanReport:
+        """What a model would do on this machine if it were loaded so; ``afresh``: as the machine is
+        now. Raises SelenographError.
+        """
         status = self.view.status
-        return await self._forecaster.foretell(model, options, status.pid if status else None)
+        engine = status.pid if status else None
+        return await self._forecaster.foretell(model, options, engine, afresh=afresh)
 
     async def restart_engine(self) -> None:
         if self._fixed is None:

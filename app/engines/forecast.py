@@ -24,15 +24,21 @@ _GIB = 1 << 30
 
 
 class Forecaster:
-    """Measures the machine once for each disk. On the core's loop."""
+    """Measures the machine once for each disk, and whenever that is wanted. On the core's loop."""
 
     def __init__(self) -> None:
         self._machines: dict[int, dict[str, Any]] = {}
 
     async def foretell(
-        self, model: Path, options: EngineOptions, engine: int | None = None
+        self,
+        model: Path,
+        options: EngineOptions,
+        engine: int | None = None,
+        *,
+        afresh: bool = False,
     ) -> PlanReport:
-        """``engine``: the process that a load of the model would take the place of.
+        """``engine``: the process that a load of the model would take the place of. ``afresh``:
+        measure the machine now.
 
         Raises CheckpointError, RequestError, ResourceError ``no_forecast``. Cancelling it ends
         what it began.
@@ -44,7 +50,7 @@ class Forecaster:
                 "choose the folder that has config.json and the .safetensors files",
             )
         disk = _disk(model)
-        machine = self._machines.get(disk)
+        machine = None if afresh else self._machines.get(disk)
         answer = await _ask(
             PlanQuestion(
                 plan_request(model, options),

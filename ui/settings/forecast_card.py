@@ -86,11 +86,12 @@ class ForecastCard(QFrame):
         if first:
             self._say(self.tr("Measuring this machine…"), "muted", "")
 
-    def show_report(self, report: PlanReport) -> None:
-        """What the planner said."""
+    def show_report(self, report: PlanReport, *, disturbed: bool = False) -> None:
+        """What the planner said. ``disturbed``: the engine was at work when it measured."""
         plan = report.placement
         words, role = _VERDICTS[plan.verdict]
-        self._say(self.tr(words), role, "")
+        note = self.tr("The engine was at work while this machine was measured; it can do more.")
+        self._say(self.tr(words), role, note if disturbed else "")
         self._body.setVisible(bool(plan.decode))
         if plan.decode:
             short, full = plan.decode[0], plan.decode[-1]

@@ -52,6 +52,8 @@ class ModelPage(QWidget):
         self._chosen = settings.model
         self._asked: Future[PlanReport] | None = None
         self._seen = False
+        self._disturbed = False
+        """The engine was at work when the machine was measured."""
         self._is_model = True
         """As far as is known: False where the folder holds none, or one that is not supported."""
         self._view = EngineView()
@@ -163,7 +165,7 @@ class ModelPage(QWidget):
         super().showEvent(event)
         if not self._seen:
             self._seen = True
-            self._ask_forecast(first=True)
+            self._ask_forecast(first=True, afresh=True)
 
     @property
     def _options(self) -> EngineOptions:
@@ -208,15 +210,19 @@ class ModelPage(QWidget):
 
     # -- what is foretold ---------------------------------------------------------------------
 
-    def _ask_forecast(self, *, first: bool) -> None:
+    def _ask_forecast(self, *, first: bool, afresh: bool = False) -> None:
         self._drop_question()
         self.card.show_busy(first=first)
-        asked = self._bridge.core.foretell(model_of(self._chosen), self._options)
+        folder, options = model_of(self._chosen), self._options
+        asked = self._bridge.core.foretell(folder, options, afresh=afresh)
         self._asked = asked
+        if afresh:
+            status = self._view.status
+            self._disturbed = status is not None and status.running > 0
 
         def show(report: PlanReport) -> None:
             if self._asked is asked:
-                self.card.show_report(report)
+                self.card.show_report(report, disturbed=self._disturbed)
                 self._is_model = True
                 self._show_state()
 
