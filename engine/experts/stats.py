@@ -123,8 +123,7 @@ class ExpertStats:
         hits, tokens = self.hits.copy(), self.tokens
         total = int(hits.sum())
         # What was read for a layer under way is counted before its choices are.
-        gpu = min(gpu, total)
-        mapped = min(mapped, total - gpu)
+        ram = max(total - gpu - mapped, 0)
         return StatsSnapshot(
             layers=self.layers,
             experts=self.experts,
@@ -137,7 +136,7 @@ class ExpertStats:
             minute_seconds=now - mark.at,
             minute_counts=(hits - mark.hits).astype("<u4").tobytes(),
             placement=np.where(self.on_gpu, np.uint8(GPU), self.placement).tobytes(),
-            tier_hits=(gpu, total - gpu - mapped, mapped),
+            tier_hits=(gpu, ram, mapped),
             predicted=self.predicted,
             predicted_right=self.predicted_right,
             read_ahead_hits=self.read_ahead_hits,
