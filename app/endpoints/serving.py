@@ -104,7 +104,7 @@ class Endpoints:
         """Start and load ``model`` (None: the chosen one); returns when it is ready.
 
         ``options``: hold for it from now on instead of the settings'. Raises what the supervisor
-        does, EngineLost ``engine_replaced`` when another model was wanted meanwhile.
+        does, EngineLost ``load_given_up`` when it was stopped meanwhile or another was wanted.
         """
         if self._fixed is not None:
             return
@@ -120,9 +120,7 @@ class Endpoints:
         except asyncio.CancelledError:
             if not starting.cancelled():
                 raise
-            raise EngineLost(
-                "engine_replaced", "another model is loaded instead", "send it again"
-            ) from None
+            raise EngineLost("load_given_up", "loading the model was given up", _RESTART) from None
 
     async def open_model(self) -> None:
         """Load the chosen model as the settings say now, in a new process; what ran is ended."""
@@ -148,6 +146,8 @@ class Endpoints:
             await self._supervisor.restart()
 
     async def stop_engine(self) -> None:
+        """End it, also while it starts or loads, which is then given up."""
+        await self._leave_off()
         await self._supervisor.stop()
 
     async def close(self) -> None:

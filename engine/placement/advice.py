@@ -28,7 +28,7 @@ _SMALLER: dict[WeightForm, tuple[WeightForm, ...]] = {
     "fp8": ("int4",),
     "int8": ("int4",),
 }
-"""Forms that the dense part can be packed to while loading."""
+"""Forms that the dense part can be packed to while loading, on a processor."""
 _MOST = 4
 _WORTH = 1.15
 """A typical turn has to be that much faster for a change to be named."""
@@ -111,7 +111,9 @@ def _changes(
         form = FORMS[footprint.expert_form]
         int4 = footprint.with_experts("int4")
         yield _Change(f"A checkpoint with INT4 experts instead of {form}", int4, hardware, policy)
-    if now.decode:
+    if now.decode and now.dense_on == "gpu" and now.dense_form == "bf16":
+        yield _Change("The dense part in INT8", footprint, hardware, replace(policy, dense="int8"))
+    elif now.decode:
         for form in _SMALLER.get(now.dense_form, ()):
             other = replace(policy, dense=form)
             coarse = ", which rounds it coarsely" if form == "int4" else ""

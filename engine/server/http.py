@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -125,7 +125,7 @@ def _guarded(handler: Handler) -> Handler:
     return answer
 
 
-async def _events(engine: EngineHandle) -> AsyncIterator[bytes]:
+async def _events(engine: EngineHandle) -> AsyncGenerator[bytes, None]:
     loop = asyncio.get_running_loop()
     news: asyncio.Queue[EngineStatus] = asyncio.Queue()
 

@@ -166,6 +166,22 @@ def test_a_model_that_does_not_load_is_told_and_another_is_chosen(
     assert saved(stage).model == ""
 
 
+def test_a_load_is_cancelled_and_begun_again(qtbot: QtBot, stage: Stage) -> None:
+    phases: list[str] = []
+    leave = stage.core.subscribe_engine(lambda view: phases.append(view.phase))
+    page = page_of(stage, qtbot)
+    press(page, "loadModel")
+    qtbot.waitUntil(lambda: stage.bridge.engine.phase == "starting", timeout=LONG)
+    press(page, "cancelLoad")
+    qtbot.waitUntil(lambda: state(page) == "The engine is off.", timeout=LONG)
+    qtbot.wait(200)
+    assert stage.bridge.engine.phase == "off" and not stage.buttons("openModelBanner")
+    assert "failed" not in phases, "it was given up, it did not fail"
+    press(page, "loadModel")
+    qtbot.waitUntil(lambda: state(page) == "Loaded with these settings.", timeout=LONG)
+    leave()
+
+
 def test_a_reply_that_is_written_is_not_cut_off_unasked(
     qtbot: QtBot, stage: Stage, tmp_path: Path
 ) -> None:

@@ -240,4 +240,5 @@ def test_the_words_of_a_long_wait_have_room(qtbot: QtBot, qapp: QApplication) ->
     words = row.findChild(QLabel)
     assert isinstance(words, QLabel) and words.text().endswith("about 1 h 02 min left")
     assert words.width() >= words.sizeHint().width()
-    assert row.findChild(QProgressBar).width() >= 48  # type: ignore[union-attr]
+    bar = row.findChild(QProgressBar)
+    assert isinstance(bar, QProgressBar) and bar.width() >= 48

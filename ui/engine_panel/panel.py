@@ -5,7 +5,6 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QFormLayout,
-    QFrame,
     QPlainTextEdit,
     QProgressBar,
     QScrollArea,
@@ -21,6 +20,7 @@ from ui.chat.row_base import button, label, line, set_label_role
 from ui.engine_panel.experts import ExpertsView
 from ui.theme import Theme
 from ui.widgets.bars import Meter
+from ui.widgets.scrolled import scrolled
 
 PHASES = {
     "off": ("Off", "muted"),
@@ -117,13 +117,7 @@ class EnginePanel(QWidget):
         column.addSpacing(4)
         column.addWidget(self.experts)
         column.addStretch(1)
-        area = QScrollArea()
-        area.setObjectName("engineOverview")
-        area.setWidgetResizable(True)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setWidget(page)
-        return area
+        return scrolled("engineOverview", page)
 
     # -- what is shown
 

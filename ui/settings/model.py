@@ -10,9 +10,7 @@ from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
-    QFrame,
     QMessageBox,
-    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -29,7 +27,8 @@ from ui.chat.row_base import button, label, line, set_label_role
 from ui.settings.forecast_card import ForecastCard
 from ui.settings.load_form import LoadForm
 from ui.settings.undo_line import UndoLine
-from ui.words import count, sentence
+from ui.widgets.scrolled import scrolled
+from ui.words import sentence
 
 Models = dict[str, EngineOptions]
 
@@ -122,12 +121,6 @@ class ModelPage(QWidget):
         column.addWidget(self.card)
         column.addWidget(self.form)
         column.addStretch(1)
-        area = QScrollArea()
-        area.setObjectName("modelArea")
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(inside)
         foot = line(self._state, self._cancel, self._reset, self._load)
         foot.setStretch(0, 1)
         foot.setContentsMargins(12, 4, 12, 0)
@@ -135,7 +128,7 @@ class ModelPage(QWidget):
         back.setContentsMargins(12, 0, 12, 0)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(area, 1)
+        whole.addWidget(scrolled("modelArea", inside), 1)
         whole.addLayout(back)
         whole.addLayout(foot)
 
@@ -342,4 +335,4 @@ class ModelPage(QWidget):
 
 
 def _replies(number: int) -> str:
-    return "a reply" if number == 1 else count(number, "reply").replace("replys", "replies")
+    return "a reply" if number == 1 else f"{number:,} replies"

@@ -77,4 +77,4 @@ async def test_a_status_comes_though_the_engine_tells_of_none(
     received = [await anext(events) for _ in range(4)]
     assert 0.1 < time.monotonic() - began < 10
     assert all(event.startswith(b"data: ") for event in received)
-    await events.aclose()  # type: ignore[attr-defined]
+    await events.aclose()
